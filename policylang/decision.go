@@ -1,0 +1,166 @@
+package policylang
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Effect is what a rule does, or what a decision says. The zero Effect is
+// EffectDeny's meaning in a Decision and "unset" in a policy.
+type Effect string
+
+// The effects. EffectLimit belongs to rules alone.
+const (
+	EffectDeny  Effect = "deny"
+	EffectHold  Effect = "hold"
+	EffectAllow Effect = "allow"
+	EffectLimit Effect = "limit"
+)
+
+// Request asks whether one statement may run.
+type Request struct {
+	Subject *Subject
+	Session *Session
+	Facts   *Facts
+	Now     time.Time
+}
+
+// Decision answers a Request. The zero Decision denies.
+type Decision struct {
+	Effect    Effect   // EffectAllow, EffectDeny or EffectHold; anything else denies
+	Rules     []string // rules that decided, sorted; empty when ByDefault
+	ByDefault bool     // no rule matched: the gateway's default_effect
+	Message   string   // of the deciding rules, for the client
+
+	ApprovalGroups []string // for EffectHold: each must approve; sorted
+	HoldMode       string   // for EffectHold: "wait", or "retry" if any matching rule says so
+
+	Limits   Limits
+	Errors   []RuleError // conditions that failed at run time, and how each was counted
+	Observed []Observation
+}
+
+// Allowed reports whether the statement may run at once.
+func (d *Decision) Allowed() bool { return d.Effect == EffectAllow }
+
+// Limits are obligations, combined to the strictest. The zero Limits sets none.
+type Limits struct {
+	MaxRows          int64         // 0: none
+	StatementTimeout time.Duration // 0: none
+	ReadOnly         bool
+	RequireReason    bool
+	Rules            []string // the limit rules that matched, sorted
+}
+
+// RuleError is a condition that failed at run time. It counted as a match for
+// deny, hold, limit and masks and as no match for allow and unless.
+type RuleError struct {
+	Rule string
+	Err  string // never holds a value of the statement
+}
+
+// Observation is what a rule in observe mode would have done.
+type Observation struct {
+	Rule   string
+	Effect Effect
+}
+
+// TransformKind names how a masked value is changed.
+type TransformKind string
+
+// The transforms, strictest first: null > redact > hash > token >
+// truncate/round > partial.
+const (
+	TransformNull     TransformKind = "null"
+	TransformRedact   TransformKind = "redact"
+	TransformHash     TransformKind = "hash"
+	TransformToken    TransformKind = "token"
+	TransformTruncate TransformKind = "truncate"
+	TransformRound    TransformKind = "round"
+	TransformPartial  TransformKind = "partial"
+)
+
+// TransformKinds lists the transforms, strictest first.
+func TransformKinds() []TransformKind {
+	return []TransformKind{
+		TransformNull, TransformRedact, TransformHash, TransformToken,
+		TransformTruncate, TransformRound, TransformPartial,
+	}
+}
+
+func (k TransformKind) rank() int {
+	switch k {
+	case TransformNull:
+		return 6
+	case TransformRedact:
+		return 5
+	case TransformHash:
+		return 4
+	case TransformToken:
+		return 3
+	case TransformTruncate, TransformRound:
+		return 2
+	case TransformPartial:
+		return 1
+	}
+	return 5 // unknown: as redact
+}
+
+// Transform is a mask's change of a value, with its parameters; those that do
+// not belong to Kind are zero. Transforms are comparable.
+type Transform struct {
+	Kind      TransformKind `json:"kind"`
+	KeepFirst int           `json:"keep_first,omitempty"`
+	KeepLast  int           `json:"keep_last,omitempty"`
+	Format    string        `json:"format,omitempty"`
+	Unit      string        `json:"unit,omitempty"`
+	Digits    int           `json:"digits,omitempty"`
+}
+
+// Strictest combines two transforms of one column: the stricter kind wins, and
+// the same kind (or two of equal rank) with different parameters becomes
+// redact.
+func Strictest(a, b Transform) Transform {
+	switch {
+	case a == b:
+		return a
+	case a.Kind.rank() > b.Kind.rank():
+		return a
+	case a.Kind.rank() < b.Kind.rank():
+		return b
+	}
+	return Transform{Kind: TransformRedact}
+}
+
+// Mask is one masking policy as it applies to a session.
+type Mask struct {
+	Policy     string   // the masking policy's name
+	Columns    []string // globs "schema.table.column"
+	Transform  Transform
+	Predicates Knob
+	Order      Knob
+	Group      Knob
+	Count      Knob
+	Observe    bool // record, do not mask
+}
+
+// MaskSet is the masks that apply to a session, immutable. Key is equal for
+// equal sets under one policy, so that analyses can be cached by it; the empty
+// set's Key is "".
+type MaskSet struct {
+	Key   string
+	Masks []Mask
+}
+
+// NewMaskSet returns the set of masks, with its key.
+func NewMaskSet(masks []Mask) *MaskSet {
+	if len(masks) == 0 {
+		return &MaskSet{}
+	}
+	data, err := json.Marshal(masks)
+	if err != nil {
+		panic(fmt.Sprintf("encode masks: %v", err)) // strings, ints and bools only: cannot fail
+	}
+	return &MaskSet{Key: DigestBytes(data), Masks: masks}
+}
