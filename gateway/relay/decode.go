@@ -1,0 +1,137 @@
+package relay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// cursorOf walks a message body with bounds checks. After the first read
+// beyond the end, failed is set and everything reads as zero.
+type cursorOf struct {
+	b      []byte
+	failed bool
+}
+
+func (c *cursorOf) take(n int) []byte {
+	if n < 0 || n > len(c.b) {
+		c.failed = true
+		c.b = nil
+		return nil
+	}
+	out := c.b[:n]
+	c.b = c.b[n:]
+	return out
+}
+
+func (c *cursorOf) int16() int16 {
+	if b := c.take(2); b != nil {
+		return int16(binary.BigEndian.Uint16(b))
+	}
+	return 0
+}
+
+func (c *cursorOf) int32() int32 {
+	if b := c.take(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
+	}
+	return 0
+}
+
+func (c *cursorOf) string() string {
+	i := bytes.IndexByte(c.b, 0)
+	if i < 0 {
+		c.failed = true
+		c.b = nil
+		return ""
+	}
+	s := string(c.b[:i])
+	c.b = c.b[i+1:]
+	return s
+}
+
+func (c *cursorOf) done(what string) error {
+	if c.failed || len(c.b) != 0 {
+		return fmt.Errorf("%w: a %s does not end where it should", errFrame, what)
+	}
+	return nil
+}
+
+// decodeFields reads a RowDescription's body.
+func decodeFields(body []byte) ([]Field, error) {
+	c := cursorOf{b: body}
+	n := int(c.int16())
+	if n < 0 || n*18 > len(body) {
+		return nil, fmt.Errorf("%w: a RowDescription of %d columns", errFrame, n)
+	}
+	fields := make([]Field, n)
+	for i := range fields {
+		f := &fields[i]
+		f.Name = c.string()
+		f.TableOID = uint32(c.int32())
+		f.Attnum = c.int16()
+		f.TypeOID = uint32(c.int32())
+		c.take(6) // type length and modifier
+		f.Format = c.int16()
+	}
+	return fields, c.done("RowDescription")
+}
+
+// decodeRow reads a DataRow's body as text, for the gateway's own queries.
+func decodeRow(body []byte) ([]string, error) {
+	c := cursorOf{b: body}
+	n := int(c.int16())
+	var row []string
+	for range n {
+		length := c.int32()
+		if length < 0 {
+			row = append(row, "")
+			continue
+		}
+		row = append(row, string(c.take(int(length))))
+		if c.failed {
+			break
+		}
+	}
+	return row, c.done("DataRow")
+}
+
+// decodeFunctionCall reads a FunctionCall's body (the function's OID, argument
+// formats, arguments, result format).
+func decodeFunctionCall(body []byte) (*Bound, error) {
+	c := cursorOf{b: body}
+	c.int32()
+	var bound Bound
+	for range int(c.int16()) {
+		bound.Formats = append(bound.Formats, c.int16())
+	}
+	for range int(c.int16()) {
+		length := c.int32()
+		if length < 0 {
+			bound.Values = append(bound.Values, nil)
+			continue
+		}
+		bound.Values = append(bound.Values, bytes.Clone(c.take(int(length))))
+		if c.failed {
+			break
+		}
+	}
+	c.int16()
+	return &bound, c.done("FunctionCall")
+}
+
+// errorField returns one field of an ErrorResponse or NoticeResponse body
+// (PostgreSQL documentation, "Error and Notice Message Fields").
+func errorField(body []byte, field byte) string {
+	for len(body) > 1 {
+		end := bytes.IndexByte(body[1:], 0)
+		if end < 0 {
+			return ""
+		}
+		if body[0] == field {
+			return string(body[1 : 1+end])
+		}
+		body = body[2+end:]
+	}
+	return ""
+}

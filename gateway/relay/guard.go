@@ -1,0 +1,142 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"github.com/posternhq/postern/gateway/internal/refusal"
+)
+
+// Guard decides what a session may execute. The client loop calls Read,
+// Unknown, Decide, Stale and Refresh; the upstream loop calls Columns, Finished
+// and Flush; so one of each group may run at the same time as one of the other.
+type Guard interface {
+	// Read analyses a text. It must not wait.
+	Read(sql string) (*Text, *refusal.Refusal)
+	// Unknown stands for a statement whose text the session has never seen: a
+	// prepared statement, a cursor or a function called by its OID.
+	Unknown(command string) *Statement
+	// Decide is asked before a Parse, Query, Bind, Execute or FunctionCall is
+	// forwarded. It may wait for an approval; the context ends when the client
+	// leaves or cancels. For StageParse the permit may be nil.
+	Decide(ctx context.Context, ask *Ask) (*Permit, *refusal.Refusal)
+	// Columns is told the columns of a permitted statement's result (Index
+	// counts the statements of a text) and returns how to rewrite its rows, nil
+	// for not at all. A refusal ends the session.
+	Columns(p *Permit, index int, fields []Field) (RowRewriter, *refusal.Refusal)
+	// Finished reports what became of a permitted statement.
+	Finished(p *Permit, o Outcome)
+	// Flush makes durable what Finished reported. It is called before the
+	// bytes of the response are released; an error ends the session.
+	Flush() error
+	// Stale reports whether the search path must be read again before the
+	// next text is analysed, and Refresh gives it: nil if it cannot be read.
+	Stale() bool
+	Refresh(searchPath []string)
+}
+
+// Text is an analysed text: the statements of a Query or Parse.
+type Text struct {
+	SQL        string
+	Statements []*Statement
+}
+
+// Effect is what a statement does to the names of a session.
+type Effect uint8
+
+// The effects.
+const (
+	EffectNone          Effect = iota
+	EffectPrepare              // names Inner as a prepared statement
+	EffectExecute              // runs a prepared statement
+	EffectDeallocate           // forgets a prepared statement
+	EffectDeallocateAll        // forgets all of them
+	EffectDeclare              // names Inner as a cursor
+	EffectFetch                // reads from a cursor
+	EffectCloseCursor          // forgets a cursor
+)
+
+// Statement is one statement of a text.
+type Statement struct {
+	Effect Effect
+	Name   string     // for Effect
+	Inner  *Statement // for EffectPrepare and EffectDeclare
+	CopyIn bool       // it is a COPY FROM STDIN
+	Data   any        // the guard's
+}
+
+// Stage says which message asks.
+type Stage uint8
+
+// The stages.
+const (
+	StageParse    Stage = iota // nothing runs yet: refuse what no parameters could allow
+	StageQuery                 // a simple Query is about to run
+	StageBind                  // parameters are known; immutable functions run at Bind
+	StageExecute               // a portal is about to run, or to go on
+	StageFunction              // a FunctionCall is about to run
+)
+
+// Ask asks whether statements may run.
+type Ask struct {
+	Stage   Stage
+	Text    *Text
+	Targets []*Statement // what each statement runs: itself, or for EXECUTE and FETCH the statement named
+	Bound   *Bound       // parameters, from StageBind on
+	Permit  *Permit      // the Bind's, for StageExecute
+	CanWait bool         // a hold may wait: the session is idle and nothing runs ahead
+}
+
+// Bound is the parameters of a Bind or FunctionCall. It is the guard's to keep.
+type Bound struct {
+	Formats []int16 // as sent: none, one for all, or one each
+	Values  [][]byte
+}
+
+// Permit lets statements run. The guard makes it and must not change the
+// exported fields afterwards.
+type Permit struct {
+	Fenced  bool          // rows may pass only after Columns has been asked
+	Tainted bool          // errors and notices may hold protected values: they are scrubbed
+	MaxRows int64         // 0: no limit
+	Timeout time.Duration // 0: no limit
+	Data    any           // the guard's
+}
+
+// Field describes one column of a result.
+type Field struct {
+	Name     string
+	TableOID uint32
+	Attnum   int16
+	TypeOID  uint32
+	Format   int16 // 0 text, 1 binary
+}
+
+// RowRewriter rewrites the bodies of DataRow messages.
+type RowRewriter interface {
+	// AppendRow appends the rewritten body to dst. An error ends the session.
+	AppendRow(dst, body []byte) ([]byte, error)
+}
+
+// OutcomeKind says how a permitted statement ended.
+type OutcomeKind uint8
+
+// The kinds of outcome.
+const (
+	OutcomeDone      OutcomeKind = iota // with a command tag
+	OutcomeSuspended                    // the portal has more rows
+	OutcomeFailed                       // with an SQLSTATE
+	OutcomeSkipped                      // the server skipped it after an earlier error
+	OutcomeRunning                      // a part of its response is about to be released
+	OutcomeLost                         // the connection broke first
+)
+
+// Outcome is what became of one statement.
+type Outcome struct {
+	Index    int // of the statement in its text
+	Kind     OutcomeKind
+	Tag      string // command tag, for OutcomeDone
+	SQLSTATE string // for OutcomeFailed
+	Rows     int64
+	Bytes    int64 // of rows, as the server sent them
+}

@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"context"
+	"encoding/binary"
+)
+
+// Names and text of the gateway's own query.
+const (
+	ownStatement  = reservedPrefix + "_path"
+	searchPathSQL = "SELECT unnest(pg_catalog.current_schemas(true))"
+)
+
+// refresh reads the search path again if the guard's knowledge of it is stale,
+// so that the next text is analysed as the server will read it. It runs in the
+// extended protocol under reserved names, because a simple Query would destroy
+// the client's unnamed statement and end its batch.
+func (c *clientLoop) refresh(context.Context) error {
+	if !c.cfg.Guard.Stale() {
+		return nil
+	}
+	var rows [][]string
+	var last *entry
+	own := func(kind entryKind, collect bool) {
+		e := &entry{kind: kind, batch: c.batch, hidden: true}
+		if collect {
+			e.collect = &rows
+		}
+		c.queue.push(e)
+		last = e
+	}
+	own(entryParse, false)
+	c.out = appendText(c.out, 'P', ownStatement, searchPathSQL, true)
+	own(entryBind, false)
+	c.out = appendBind(c.out, ownStatement)
+	own(entryExecute, true)
+	c.out = appendExecute(c.out, ownStatement)
+	executed := last
+	own(entryClose, false)
+	c.out = appendClose(c.out, 'P', ownStatement)
+	own(entryClose, false)
+	c.out = appendClose(c.out, 'S', ownStatement)
+	if c.unsynced {
+		c.out = appendEmpty(c.out, 'H')
+	} else {
+		own(entrySync, false)
+		c.out = appendEmpty(c.out, 'S')
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if _, open := c.queue.await(last); !open {
+		return errSessionOver
+	}
+	if r, _ := c.queue.await(executed); r != succeeded {
+		c.cfg.Guard.Refresh(nil) // in a failed transaction, or behind an error
+		return nil
+	}
+	path := []string{}
+	for _, row := range rows {
+		path = append(path, row...)
+	}
+	c.cfg.Guard.Refresh(path)
+	return nil
+}
+
+// appendBind appends a Bind of the portal and statement of that name, without
+// parameters, results in text.
+func appendBind(dst []byte, name string) []byte {
+	at := len(dst) + 1
+	dst = append(dst, 'B', 0, 0, 0, 0)
+	dst = append(append(dst, name...), 0)
+	dst = append(append(dst, name...), 0)
+	dst = append(dst, 0, 0, 0, 0, 0, 0)
+	putLength(dst, at)
+	return dst
+}
+
+// appendExecute appends an Execute of all rows of a portal.
+func appendExecute(dst []byte, portal string) []byte {
+	at := len(dst) + 1
+	dst = append(dst, 'E', 0, 0, 0, 0)
+	dst = append(append(dst, portal...), 0)
+	dst = append(dst, 0, 0, 0, 0)
+	putLength(dst, at)
+	return dst
+}
+
+// appendClose appends a Close of a statement ('S') or portal ('P').
+func appendClose(dst []byte, object byte, name string) []byte {
+	at := len(dst) + 1
+	dst = append(dst, 'C', 0, 0, 0, 0, object)
+	dst = append(append(dst, name...), 0)
+	putLength(dst, at)
+	return dst
+}
+
+// appendEmpty appends a message without a body.
+func appendEmpty(dst []byte, typ byte) []byte { return append(dst, typ, 0, 0, 0, 4) }
+
+// putLength writes the length of the message that ends dst and whose length
+// field is at position at.
+func putLength(dst []byte, at int) {
+	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at))
+}

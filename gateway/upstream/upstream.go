@@ -1,0 +1,218 @@
+// Package upstream dials the PostgreSQL server behind a gateway, logs in to it
+// and cancels what it is doing.
+//
+// [Dial] gives a connection that pgconn has authenticated and then handed over
+// whole: its bytes are the caller's. TLS is verified in full unless the policy
+// says otherwise, and there is never a fallback to plaintext.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// Login says as whom, and into what, a connection is made.
+type Login struct {
+	Role       string
+	Database   string
+	Parameters map[string]string // startup parameters; see PassedOn
+}
+
+// Conn is an authenticated connection, idle and outside a transaction.
+type Conn struct {
+	net.Conn
+	Parameters map[string]string // what the server reported by ParameterStatus
+	SearchPath []string          // current_schemas(true) at login
+
+	cancelAddr string
+	cancelTLS  *tls.Config
+	pid        uint32
+	secret     []byte
+}
+
+// dialTimeout bounds a login, from name resolution to ReadyForQuery.
+const dialTimeout = 10 * time.Second
+
+// passedOn is the allow-list of startup parameters.
+var passedOn = []string{
+	"application_name", "client_encoding", "datestyle", "intervalstyle", "timezone", "extra_float_digits",
+	"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout",
+	"search_path", "geqo", "client_min_messages", "bytea_output", "default_transaction_isolation",
+	"default_transaction_read_only", "default_transaction_deferrable",
+}
+
+// PassedOn reports whether a client's startup parameter may go upstream.
+func PassedOn(name string) bool { return slices.Contains(passedOn, name) }
+
+// Dial connects and logs in. The error names the upstream and the cause, and
+// holds no secret.
+func Dial(ctx context.Context, target *policylang.Upstream, login Login) (*Conn, error) {
+	conn, err := Connect(ctx, target, login)
+	if err != nil {
+		return nil, err
+	}
+	return hijack(ctx, conn)
+}
+
+// Connect is Dial for the gateway's own queries: it gives pgconn's connection.
+func Connect(ctx context.Context, target *policylang.Upstream, login Login) (*pgconn.PgConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	cfg, err := config(target, login)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to upstream %s:%d as %q: %w", target.Host, target.Port, login.Role, withoutConfig(err))
+	}
+	return conn, nil
+}
+
+// withoutConfig strips pgconn's wrapper, which repeats the configuration.
+func withoutConfig(err error) error {
+	var c *pgconn.ConnectError
+	if errors.As(err, &c) {
+		if inner := c.Unwrap(); inner != nil {
+			return inner
+		}
+	}
+	return err
+}
+
+// config builds pgconn's configuration with every key set, so that nothing of
+// the gateway's own environment (PGPASSWORD, ~/.pgpass, services) enters it.
+func config(target *policylang.Upstream, login Login) (*pgconn.Config, error) {
+	secret, err := readCredentials(target.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := tlsConfig(target)
+	if err != nil {
+		return nil, err
+	}
+	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(target.Host, strconv.Itoa(target.Port))}
+	u.RawQuery = url.Values{
+		"sslmode": {"disable"}, "passfile": {os.DevNull}, "target_session_attrs": {"any"},
+		"user": {login.Role}, "dbname": {login.Database}, "connect_timeout": {"0"},
+		"sslcert": {""}, "sslkey": {""}, "sslrootcert": {""},
+	}.Encode()
+	cfg, err := pgconn.ParseConfig(u.String())
+	if err != nil {
+		return nil, fmt.Errorf("configure upstream %s:%d: %w", target.Host, target.Port, err)
+	}
+	cfg.Host, cfg.Port, cfg.User, cfg.Database = target.Host, uint16(target.Port), login.Role, login.Database
+	cfg.TLSConfig = tlsConfig
+	cfg.Fallbacks = nil
+	cfg.Password = secret.password(target.Host, target.Port, login.Database, login.Role)
+	cfg.RuntimeParams = map[string]string{"client_encoding": "UTF8"}
+	for name, value := range login.Parameters {
+		if PassedOn(name) && name != "client_encoding" {
+			cfg.RuntimeParams[name] = value
+		}
+	}
+	cfg.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
+	return cfg, nil
+}
+
+func tlsConfig(target *policylang.Upstream) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: target.Host, MinVersion: tls.VersionTLS12}
+	if target.CA != "" {
+		pem, err := os.ReadFile(target.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read the upstream's CA: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read the upstream's CA: %q holds no PEM certificate", target.CA)
+		}
+	}
+	switch target.TLS {
+	case "disable":
+		return nil, nil
+	case "require":
+		cfg.InsecureSkipVerify = true // the policy asks for encryption without verification
+	case "verify-ca":
+		cfg.InsecureSkipVerify = true // replaced by the verification below
+		cfg.VerifyPeerCertificate = verifyChain(cfg.RootCAs)
+	case "verify-full":
+	default:
+		return nil, fmt.Errorf("unknown upstream TLS mode %q", target.TLS)
+	}
+	return cfg, nil
+}
+
+// verifyChain verifies the server's certificate against roots, but not its
+// name: libpq's verify-ca.
+func verifyChain(roots *x509.CertPool) func([][]byte, [][]*x509.Certificate) error {
+	return func(raw [][]byte, _ [][]*x509.Certificate) error {
+		if len(raw) == 0 {
+			return errors.New("the upstream sent no certificate")
+		}
+		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+		var leaf *x509.Certificate
+		for i, der := range raw {
+			cert, err := x509.ParseCertificate(der)
+			if err != nil {
+				return fmt.Errorf("read the upstream's certificate: %w", err)
+			}
+			if i == 0 {
+				leaf = cert
+			} else {
+				opts.Intermediates.AddCert(cert)
+			}
+		}
+		_, err := leaf.Verify(opts)
+		return err
+	}
+}
+
+// searchPathSQL names the schemas that unqualified names are looked up in.
+const searchPathSQL = "SELECT unnest(pg_catalog.current_schemas(true))"
+
+func searchPath(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
+	results, err := conn.Exec(ctx, searchPathSQL).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("read the search path: %w", err)
+	}
+	var path []string
+	for _, row := range results[0].Rows {
+		path = append(path, string(row[0]))
+	}
+	return path, nil
+}
+
+// hijack takes the connection out of pgconn's hands.
+func hijack(ctx context.Context, conn *pgconn.PgConn) (*Conn, error) {
+	path, err := searchPath(ctx, conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("settle the upstream connection: %w", err), conn.Close(context.WithoutCancel(ctx)))
+	}
+	h, err := conn.Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take over the upstream connection: %w", err)
+	}
+	if h.Frontend.ReadBufferLen() != 0 || h.TxStatus != 'I' {
+		return nil, errors.Join(errors.New("take over the upstream connection: it is not idle"), h.Conn.Close())
+	}
+	return &Conn{
+		Conn: h.Conn, Parameters: h.ParameterStatuses, SearchPath: path,
+		cancelAddr: h.Conn.RemoteAddr().String(), cancelTLS: h.TLSConfig, pid: h.PID, secret: h.SecretKey,
+	}, nil
+}
