@@ -118,19 +118,26 @@ type Transform struct {
 	Digits    int           `json:"digits,omitempty"`
 }
 
-// Strictest combines two transforms of one column: the stricter kind wins, and
-// the same kind (or two of equal rank) with different parameters becomes
-// redact.
-func Strictest(a, b Transform) Transform {
-	switch {
-	case a == b:
-		return a
-	case a.Kind.rank() > b.Kind.rank():
-		return a
-	case a.Kind.rank() < b.Kind.rank():
-		return b
+// Strictest combines all the transforms of one column, in any order: the
+// strictest kind wins, and the same kind (or two of equal rank) with different
+// parameters becomes redact. Transforms must be combined all at once, not two
+// by two: two partial masks that differ become redact by themselves, but a
+// hash beside them wins over both. Without transforms it returns redact.
+func Strictest(transforms ...Transform) Transform {
+	var best Transform
+	same := false
+	for i, t := range transforms {
+		switch rank, bestRank := t.Kind.rank(), best.Kind.rank(); {
+		case i == 0 || rank > bestRank:
+			best, same = t, true
+		case rank == bestRank && t != best:
+			same = false
+		}
 	}
-	return Transform{Kind: TransformRedact}
+	if !same {
+		return Transform{Kind: TransformRedact}
+	}
+	return best
 }
 
 // Mask is one masking policy as it applies to a session.

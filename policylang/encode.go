@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
+	"unicode/utf8"
 )
 
 // canonicalVersion is the version of the canonical encoding. It is the first
@@ -31,9 +33,12 @@ type canonicalPolicy struct {
 // objects keyed by name, keys sorted; each object with every attribute present,
 // defaults explicit, sets sorted. It holds no time, no tool version and no
 // secret. Two policies that mean the same have the same encoding. An error
-// names a duplicate object.
+// names a duplicate object, or text that is not UTF-8 and so has no encoding.
 func (p *Policy) Canonical() ([]byte, error) {
 	s := p.Sorted()
+	if err := encodable(s.Objects()); err != nil {
+		return nil, err
+	}
 	c := canonicalPolicy{Version: canonicalVersion}
 	err := errors.Join(
 		keyed(&c.ApprovalGroups, s.ApprovalGroups),
@@ -104,6 +109,9 @@ func Definition(o Object) ([]byte, error) {
 	if len(objects) != 1 {
 		return nil, fmt.Errorf("encode object: unknown type %T", o)
 	}
+	if err := encodable(objects); err != nil {
+		return nil, err
+	}
 	return compactJSON(objects[0])
 }
 
@@ -142,6 +150,23 @@ func newObject(kind Kind, name string) (Object, error) {
 		return &ApprovalGroup{Name: name}, nil
 	}
 	return nil, fmt.Errorf("unknown kind of object %q", kind)
+}
+
+// encodable returns an error if a text would not survive the encoding: JSON
+// replaces what is not UTF-8, and two policies would share one digest.
+func encodable(objects []Object) error {
+	var problems []Problem
+	for _, o := range objects {
+		c := checker{problems: &problems, kind: o.ObjectKind(), name: o.ObjectName()}
+		c.texts(reflect.ValueOf(o).Elem(), "")
+		if !utf8.ValidString(o.ObjectName()) {
+			c.add("", "the name is not valid UTF-8 text", "")
+		}
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("encode policy: %s: %s", problems[0].Path, problems[0].Summary)
+	}
+	return nil
 }
 
 func keyed[T any, P interface {

@@ -35,7 +35,8 @@ const (
 
 // Relation is a relation that a statement mentions and what it does to it.
 // An empty Schema means that the text does not say: it matches every schema
-// for deny, hold and masks and none for allow, until a catalog resolves it.
+// for deny, hold and masks and none for allow, until a catalog resolves it. An
+// empty Name is every relation of the schema, as in DROP SCHEMA.
 type Relation struct {
 	Schema string `json:"schema,omitempty"`
 	Name   string `json:"name"`
@@ -66,8 +67,26 @@ type Facts struct {
 	// LiteralDependent says that these facts depend on a constant in the text,
 	// so that they must not be reused for another text of the same shape.
 	LiteralDependent bool
+	// Unknown names what made the facts opaque that a catalog can settle, as
+	// "function app.total", "type citext" or "operator ==="; sorted. Known is
+	// what the facts would be if each of these computed its value from its
+	// arguments and did nothing else.
+	Unknown []string
+	Known   Known
+	// Origin is the facts of which these are a copy with another Text, for a
+	// text that differs from theirs in constants alone; nil if there are none.
+	// What does not look at Text may be shared by way of it.
+	Origin *Facts
 	// Transaction says that the statement only controls the transaction or
 	// reads or releases session state (BEGIN, COMMIT, SHOW, DEALLOCATE,
 	// DISCARD, empty): always admitted.
 	Transaction bool
+}
+
+// Known is what facts would be if nothing in them were unknown to the text's
+// reader: see [Facts].Unknown. It equals the facts' own values if nothing is.
+type Known struct {
+	Class    Class
+	ReadOnly bool
+	Opaque   bool
 }

@@ -85,11 +85,20 @@ func HasErrors(problems []Problem) bool {
 	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == SeverityError })
 }
 
+// maxSuggested bounds the names that [Suggest] compares, in bytes.
+const maxSuggested = 128
+
 // Suggest returns the candidate nearest to name by edit distance, or "" if
 // none is near enough to be what was meant.
 func Suggest(name string, candidates []string) string {
+	if name == "" || len(name) > maxSuggested {
+		return ""
+	}
 	best, bestDistance := "", 1+max(1, len(name)/3)
 	for _, c := range candidates {
+		if len(c)-len(name) >= bestDistance || len(name)-len(c) >= bestDistance {
+			continue // at least as many edits as characters too many
+		}
 		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d
 		}

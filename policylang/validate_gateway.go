@@ -1,0 +1,150 @@
+package policylang
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+func (c checker) gateway(g *Gateway) {
+	enumeration(c, "default_effect", g.DefaultEffect, EffectDeny, EffectAllow)
+	enumeration(c, "unparsed", g.Unparsed, "deny", "allow")
+	c.upstream(&g.Upstream)
+	names, urls := map[string]bool{}, map[string]string{}
+	for i := range g.Issuers {
+		c.issuer(&g.Issuers[i], names, urls)
+	}
+}
+
+func (c checker) upstream(u *Upstream) {
+	if c.required("upstream.host", u.Host, `Say where PostgreSQL is: upstream { host = "db.internal" }.`) {
+		c.host(u.Host)
+	}
+	if u.Port < 0 || u.Port > 65535 {
+		c.add("upstream.port", fmt.Sprintf("%d is not a port", u.Port), "A port is between 1 and 65535.")
+	}
+	if enumeration(c, "upstream.tls", u.TLS, "verify-full", "verify-ca", "require", "disable") {
+		c.transport(u)
+	}
+	if strings.Contains(u.CA, "-----BEGIN") {
+		c.add("upstream.ca", "upstream.ca must be the path of a file, not its content", "Put the certificates into a file on the gateway's host and name it here.")
+	}
+	if u.Credentials != "" && !isReference(u.Credentials) {
+		c.add("upstream.credentials", "credentials must be a reference, never the secret itself",
+			`Write "env:NAME", "file:/path" or "vault:path". If this was a real secret, change it: it may have been stored with this file.`)
+	}
+	c.identifier("upstream.catalog_role", u.CatalogRole)
+}
+
+// transport checks how well the connection to the upstream is protected.
+func (c checker) transport(u *Upstream) {
+	local := isLoopback(u.Host) || strings.HasPrefix(u.Host, "/")
+	switch {
+	case u.TLS == "disable" && u.CA != "":
+		c.add("upstream.ca", `upstream.ca has no meaning where tls is "disable"`, "Remove it, or set tls.")
+	case u.TLS == "disable" && !local:
+		c.warn("upstream.tls", "the connection to PostgreSQL is not encrypted", `Set tls = "verify-full".`)
+	case u.TLS == "require":
+		c.warn("upstream.tls", "PostgreSQL's certificate is not verified", `Anybody between the gateway and PostgreSQL can read along. Set tls = "verify-full".`)
+	}
+}
+
+// host checks a host name, an address, or the directory of a Unix socket.
+func (c checker) host(host string) {
+	const attr = "upstream.host"
+	if strings.HasPrefix(host, "/") {
+		return
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return
+	}
+	switch {
+	case strings.Contains(host, "://"):
+		c.add(attr, "upstream.host must be a host name, not a URL", `Write host = "db.internal" and, if it is not 5432, port.`)
+	case strings.Contains(host, ":"):
+		c.add(attr, "upstream.host must not hold a port", "Set port on a line of its own.")
+	case strings.ContainsFunc(host, func(r rune) bool { return !isHostRune(r) }):
+		c.add(attr, fmt.Sprintf("%q is not a host name", host), "A host name has letters, digits, hyphens and dots.")
+	}
+}
+
+func isHostRune(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '.' || r == '_'
+}
+
+func (c checker) issuer(i *Issuer, names map[string]bool, urls map[string]string) {
+	attr := "issuer." + i.Name
+	switch {
+	case !validName(i.Name):
+		c.add(attr, fmt.Sprintf("%q cannot be the name of an issuer", i.Name), nameAdvice)
+	case names[i.Name]:
+		c.add(attr, fmt.Sprintf("two issuers are named %q", i.Name), "Rename or remove one of them.")
+	}
+	names[i.Name] = true
+	if i.URL == "" {
+		c.add(attr+".url", "url is missing", `Give the issuer's URL exactly as its tokens have it in "iss".`)
+	} else if c.issuerURL(attr+".url", i.URL) {
+		if other, ok := urls[i.URL]; ok {
+			c.add(attr+".url", fmt.Sprintf("issuer %q has the same url", other), "Declare each issuer once.")
+		}
+		urls[i.URL] = i.Name
+	}
+	if strings.TrimSpace(i.Audience) == "" {
+		c.add(attr+".audience", "audience is missing", "Without an audience, a token that was issued for another service would be accepted here.")
+	}
+}
+
+// issuerURL checks the rules of OpenID Connect Discovery 1.0, section 3, and
+// admits http for a loopback address.
+func (c checker) issuerURL(attr, text string) bool {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "":
+		c.add(attr, "url is not an absolute URL", `Write the issuer's URL in full, as in "https://login.example.com".`)
+	case u.User != nil:
+		c.add(attr, "url must not hold a user name or password", "Remove them.")
+	case u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(text, "?#"):
+		c.add(attr, "url must not have a query or a fragment", "OpenID Connect does not allow them in an issuer's URL.")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		c.add(attr, "url must be https", "Keys that are fetched over plain http can be replaced on the way. Only an issuer on a loopback address may be http.")
+	case u.Scheme != "https" && u.Scheme != "http":
+		c.add(attr, fmt.Sprintf("url must be https, not %q", u.Scheme), "Write the issuer's https URL.")
+	default:
+		return true
+	}
+	return false
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// isReference reports whether credentials say where a secret is.
+func isReference(credentials string) bool {
+	scheme, rest, _ := strings.Cut(credentials, ":")
+	switch scheme {
+	case "env":
+		return isEnvironmentName(rest)
+	case "file":
+		return strings.HasPrefix(rest, "/") && !strings.ContainsAny(rest, "\n\r")
+	case "vault":
+		return rest != "" && !strings.ContainsAny(rest, " \t\n\r")
+	}
+	return false
+}
+
+func isEnvironmentName(name string) bool {
+	for i := range len(name) {
+		b := name[i]
+		letter := 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || b == '_'
+		if !letter && (i == 0 || b < '0' || b > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
