@@ -1,0 +1,275 @@
+package condition
+
+import (
+	"errors"
+	"fmt"
+	"regexp/syntax"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// compileAST parses and checks an expression. With any error the AST is nil.
+func compileAST(env *environment, expr string) (*cel.Ast, []policylang.Problem) {
+	if p, bad := outOfBounds(expr); bad {
+		return nil, []policylang.Problem{p}
+	}
+	ast, issues := env.cel.Compile(expr)
+	if issues.Err() != nil {
+		return nil, translate(env, expr, issues.Errors())
+	}
+	c := &inspection{env: env, expr: expr, ast: ast.NativeRep(), spans: newSpans(expr)}
+	c.result(ast.OutputType())
+	c.constants()
+	c.cost(ast)
+	if policylang.HasErrors(c.problems) {
+		return nil, c.problems
+	}
+	return ast, c.problems
+}
+
+// outOfBounds refuses what must not reach the parser.
+func outOfBounds(expr string) (policylang.Problem, bool) {
+	switch {
+	case strings.TrimSpace(expr) == "":
+		return policylang.Problem{Summary: "the expression is empty", Advice: "Write true if it should always hold."}, true
+	case len(expr) > MaxLength:
+		return policylang.Problem{
+			Path:    policylang.Path{Offset: MaxLength},
+			Summary: fmt.Sprintf("the expression is %d bytes long, at most %d are possible", len(expr), MaxLength),
+			Advice:  "Split the rule into several.",
+		}, true
+	case !utf8.ValidString(expr) || strings.ContainsRune(expr, 0):
+		return policylang.Problem{Summary: "the expression is not valid UTF-8 text"}, true
+	}
+	if at, deep := tooDeep(expr); deep {
+		return policylang.Problem{
+			Path:    policylang.Path{Offset: at, Length: 1},
+			Summary: fmt.Sprintf("the expression nests more than %d deep", maxNesting),
+			Advice:  "Split the rule into several.",
+		}, true
+	}
+	return policylang.Problem{}, false
+}
+
+// tooDeep finds where brackets nest, or prefix operators and conditionals
+// chain, deeper than maxNesting: the parser would need a stack for them.
+func tooDeep(expr string) (int, bool) {
+	depth, chain := 0, 0
+	at, deep := 0, false
+	tokens(expr, func(t token) bool {
+		switch {
+		case t.opens():
+			depth++
+		case t.closes():
+			depth--
+		case t.text == "!" || t.text == "-" || t.text == "?":
+			chain++
+		case t.text == "," || t.text == "&&" || t.text == "||":
+			chain = 0
+		}
+		if depth+chain > maxNesting {
+			at, deep = t.offset, true
+		}
+		return !deep
+	})
+	return at, deep
+}
+
+// inspection finds what CEL's own checks leave.
+type inspection struct {
+	env      *environment
+	expr     string
+	ast      *celast.AST
+	spans    *spans
+	problems []policylang.Problem
+}
+
+func (c *inspection) report(e celast.Expr, p policylang.Problem) {
+	p.Path.Offset, p.Path.Length = c.spans.of(c.ast, e)
+	c.problems = append(c.problems, p)
+}
+
+// result checks the type that the expression gives.
+func (c *inspection) result(t *cel.Type) {
+	dyn := t.Kind() == types.DynKind
+	var want string
+	switch c.env.kind {
+	case KindRule, KindMask, KindIdentity:
+		if t.Kind() == types.BoolKind {
+			return
+		}
+		want = "true or false"
+		dyn = false
+	case KindNameFrom:
+		if t.Kind() == types.StringKind {
+			return
+		}
+		want = "a string"
+	case KindGroupsFrom:
+		if t.Kind() == types.ListKind && (t.Parameters()[0].Kind() == types.StringKind || t.Parameters()[0].Kind() == types.DynKind) {
+			return
+		}
+		want = "a list of strings"
+	}
+	if dyn {
+		return // a claim: what it is shows at run time
+	}
+	p := policylang.Problem{Summary: fmt.Sprintf("the expression gives %s, it must give %s", typeInWords(t), want)}
+	if t.Kind() == types.DynKind {
+		p.Summary = "the expression gives a claim as it stands, it must give true or false"
+		p.Advice = "Compare the claim, as in token.email_verified == true."
+	}
+	p.Path.Length = len(c.expr)
+	c.problems = append(c.problems, p)
+}
+
+// constants checks the arguments that have a syntax of their own.
+func (c *inspection) constants() {
+	celast.PostOrderVisit(c.ast.Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+		if e.Kind() == celast.StructKind {
+			c.report(e, policylang.Problem{Summary: fmt.Sprintf("objects such as %s cannot be made in an expression", e.AsStruct().TypeName())})
+		}
+		if e.Kind() != celast.CallKind {
+			return
+		}
+		call := e.AsCall()
+		args := call.Args()
+		c.checkEquality(e, call)
+		if len(args) == 0 || len(args) > 2 {
+			return
+		}
+		last := args[len(args)-1]
+		s, ok := literalString(last)
+		if !ok && call.FunctionName() == "matches" {
+			c.report(last, policylang.Problem{Summary: "the regular expression must be written out", Advice: "A pattern that is computed could cost anything."})
+		}
+		if ok {
+			if summary, advice := constantProblem(call, s); summary != "" {
+				c.report(last, policylang.Problem{Summary: summary, Advice: advice})
+			}
+		}
+	}))
+}
+
+// checkEquality refuses to compare what may not be known in full as a whole.
+func (c *inspection) checkEquality(e celast.Expr, call celast.CallExpr) {
+	if f := call.FunctionName(); f != operators.Equals && f != operators.NotEquals {
+		return
+	}
+	for _, arg := range call.Args() {
+		switch c.ast.GetType(arg.ID()).Kind() {
+		case types.ListKind, types.MapKind, types.StructKind:
+			c.report(e, policylang.Problem{
+				Summary: typeInWords(c.ast.GetType(arg.ID())) + " cannot be compared as a whole",
+				Advice:  "Ask for elements, as in \"dba\" in identity.groups, or for its size().",
+			})
+			return
+		default:
+		}
+	}
+}
+
+// constantProblem says what is wrong with a function's constant argument.
+func constantProblem(call celast.CallExpr, arg string) (summary, advice string) {
+	name := call.FunctionName()
+	switch {
+	case name == "in_cidr":
+		if _, err := parseCIDR(arg); err != nil {
+			return err.Error(), `A network is written as in "10.0.0.0/8" or "2001:db8::/32".`
+		}
+	case name == "glob":
+		if err := parseGlobText(arg); err != nil {
+			return err.Error(), "A * stands for any run of characters."
+		}
+	case isClock(name) && call.IsMemberFunction(), strings.HasPrefix(name, "get") && call.IsMemberFunction():
+		if _, err := loadZone(arg); err != nil {
+			return err.Error(), `A time zone is written by its name in the IANA database, as in "Europe/Berlin" or "UTC".`
+		}
+	case name == "matches":
+		if err := checkRegexp(arg); err != nil {
+			return err.Error(), "Regular expressions are RE2's: https://github.com/google/re2/wiki/Syntax."
+		}
+	case name == "timestamp":
+		if _, err := time.Parse(time.RFC3339, arg); err != nil {
+			return fmt.Sprintf("%q is not a moment", arg), `A moment is written as in "2026-03-29T09:30:00Z".`
+		}
+	case name == "duration":
+		if _, err := time.ParseDuration(arg); err != nil {
+			return fmt.Sprintf("%q is not a duration", arg), `A duration is written as in "90m" or "1h30m".`
+		}
+	default:
+		return globProblem(name, arg)
+	}
+	return "", ""
+}
+
+func globProblem(name, arg string) (summary, advice string) {
+	for _, m := range members() {
+		if m.name != name || m.parts == 0 {
+			continue
+		}
+		if _, err := policylang.ParseGlob(arg, m.parts); err != nil {
+			if m.parts == columnParts {
+				return err.Error(), `A column is written as in "public.customers.email" or "*.*.ssn".`
+			}
+			return err.Error(), `A relation or function is written as in "public.orders" or "audit.*".`
+		}
+	}
+	return "", ""
+}
+
+func isClock(name string) bool {
+	for _, c := range clocks() {
+		if c.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func checkRegexp(pattern string) error {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if bad := (*syntax.Error)(nil); errors.As(err, &bad) && bad.Code != syntax.ErrLarge && bad.Code != syntax.ErrNestingDepth {
+		return fmt.Errorf("%q is not a regular expression", pattern)
+	}
+	if err != nil {
+		return errLargeRegexp
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil || len(prog.Inst) > maxRegexp {
+		return errLargeRegexp
+	}
+	return nil
+}
+
+var errLargeRegexp = errors.New("the regular expression is too large")
+
+// cost refuses what could cost too much.
+func (c *inspection) cost(ast *cel.Ast) {
+	if len(c.problems) > 0 {
+		return
+	}
+	estimate, err := c.env.cel.EstimateCost(ast, c.env.costs)
+	if err != nil || estimate.Max > CostLimit {
+		c.problems = append(c.problems, policylang.Problem{
+			Path:    policylang.Path{Length: len(c.expr)},
+			Summary: "the expression could cost too much to evaluate",
+			Advice:  fmt.Sprintf("Its cost is estimated at up to %s units, at most %d are possible. Nest fewer exists, all, map and filter, or use functions such as statement.reads.", costInWords(estimate.Max), CostLimit),
+		})
+	}
+}
+
+func costInWords(cost uint64) string {
+	if cost > 1_000_000_000 {
+		return "more than 1000000000"
+	}
+	return fmt.Sprint(cost)
+}
