@@ -1,0 +1,162 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/posternhq/postern/gateway/control/internal/store"
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/policylang/bundle"
+)
+
+// reportedSince is how recently an instance must have reported to count.
+const reportedSince = time.Minute
+
+// getRelease answers with the live release. With after it waits for a newer
+// revision.
+func (s *Server) getRelease(w http.ResponseWriter, r *http.Request, _ *caller) error {
+	gateway := r.PathValue("gateway")
+	after, conditional, err := afterOf(r)
+	if err != nil {
+		return err
+	}
+	var live api.Release // none yet: revision 0
+	err = s.await(w, r, time.Time{}, func() (bool, error) {
+		newest, err := s.store.Live(r.Context(), gateway)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		live = newest
+		return live.Revision > after, err
+	})
+	switch {
+	case err != nil:
+		return err
+	case live.Revision == 0:
+		return missing("a release for gateway " + strconv.Quote(gateway))
+	}
+	w.Header().Set("ETag", etag(live.Bundle))
+	if conditional && live.Revision <= after {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	answer(w, http.StatusOK, live)
+	return nil
+}
+
+func afterOf(r *http.Request) (after uint64, given bool, err error) {
+	text := r.URL.Query().Get("after")
+	if text == "" {
+		return 0, false, nil
+	}
+	after, err = strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, false, invalid("after must be a revision")
+	}
+	return after, true, nil
+}
+
+func (s *Server) listReleases(w http.ResponseWriter, r *http.Request, _ *caller) error {
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
+	}
+	releases, err := s.store.Releases(r.Context(), r.PathValue("gateway"), limit)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, api.ReleaseList{Releases: releases})
+	return nil
+}
+
+// publish stores a signed release if the publisher has seen what is live.
+func (s *Server) publish(w http.ResponseWriter, r *http.Request, c *caller) error {
+	gateway, err := nameOf(r, "gateway")
+	if err != nil {
+		return err
+	}
+	pre, err := preconditionOf(r)
+	if err != nil {
+		return err
+	}
+	signed, err := readBytes(r)
+	if err != nil {
+		return err
+	}
+	release, err := s.readRelease(signed, gateway, c)
+	if err != nil {
+		return err
+	}
+	event := Event{
+		Caller: c.Name, Action: "release.publish", Target: fmt.Sprintf("%s revision %d", gateway, release.Revision),
+		Gateway: gateway, Bundle: release.Bundle, Reason: release.Note,
+	}
+	live, published, err := s.store.Publish(r.Context(), release, pre.version, s.audit(r.Context(), event))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return refuse(http.StatusUnprocessableEntity, api.CodeInvalid, fmt.Sprintf("bundle %s is not stored", release.Bundle), "upload the bundle before releasing it")
+	case errors.Is(err, store.ErrChanged):
+		return overtaken(release, pre, live)
+	case err != nil:
+		return err
+	}
+	w.Header().Set("ETag", etag(live.Bundle))
+	status := http.StatusOK
+	if published {
+		s.logPublished(r, live)
+		status = http.StatusCreated
+	}
+	answer(w, status, api.ReleaseCreated{Live: live})
+	return nil
+}
+
+// readRelease takes a release at its word: it is gateways that verify it.
+func (s *Server) readRelease(signed []byte, gateway string, c *caller) (api.Release, error) {
+	inside, err := bundle.InspectUnverified(signed)
+	switch {
+	case err != nil:
+		return api.Release{}, invalid("the release cannot be read: %s", err)
+	case inside.Type != bundle.TypeRelease:
+		return api.Release{}, invalid("this is not a release but %s", inside.Type)
+	case inside.Release.Gateway != gateway:
+		return api.Release{}, invalid("the release is for gateway %q, the path says %q", inside.Release.Gateway, gateway)
+	}
+	in := inside.Release
+	return api.Release{
+		Gateway: gateway, Bundle: in.Bundle, Predecessor: in.Predecessor, Revision: in.Revision, Time: in.Time, Note: in.Note,
+		KeyID: inside.KeyID, ReleasedBy: c.Name, ReleasedAt: s.now(), Signed: signed,
+	}, nil
+}
+
+// overtaken says why a release does not follow what is live.
+func overtaken(r api.Release, pre precondition, live api.Release) error {
+	message := fmt.Sprintf("gateway %q has no live release", r.Gateway)
+	if live.Bundle != "" {
+		message = fmt.Sprintf("revision %d of gateway %q is live, with bundle %s, released by %q", live.Revision, r.Gateway, live.Bundle, live.ReleasedBy)
+	}
+	switch {
+	case live.Bundle != pre.version:
+		message += "; that is not what you had seen"
+	case r.Predecessor != live.Bundle:
+		message += fmt.Sprintf("; the release names %q as its predecessor", r.Predecessor)
+	default:
+		message += fmt.Sprintf("; revision %d is not higher", r.Revision)
+	}
+	e := refuse(http.StatusPreconditionFailed, api.CodeChanged, message, "look at what is live and publish again")
+	if live.Bundle != "" {
+		e.Live = &live
+	}
+	return e
+}
+
+func (s *Server) listGateways(w http.ResponseWriter, r *http.Request, _ *caller) error {
+	gateways, err := s.store.Gateways(r.Context(), s.now().Add(-reportedSince))
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, api.GatewayList{Gateways: gateways})
+	return nil
+}
