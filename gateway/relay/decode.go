@@ -71,7 +71,8 @@ func decodeFields(body []byte) ([]Field, error) {
 		f.TableOID = uint32(c.int32())
 		f.Attnum = c.int16()
 		f.TypeOID = uint32(c.int32())
-		c.take(6) // type length and modifier
+		c.take(2) // type length
+		f.TypeMod = c.int32()
 		f.Format = c.int16()
 	}
 	return fields, c.done("RowDescription")

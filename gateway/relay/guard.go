@@ -98,6 +98,7 @@ type Bound struct {
 type Permit struct {
 	Fenced  bool          // rows may pass only after Columns has been asked
 	Tainted bool          // errors and notices may hold protected values: they are scrubbed
+	CopyOut bool          // COPY data may pass although the permit is Fenced
 	MaxRows int64         // 0: no limit
 	Timeout time.Duration // 0: no limit
 	Data    any           // the guard's
@@ -109,6 +110,7 @@ type Field struct {
 	TableOID uint32
 	Attnum   int16
 	TypeOID  uint32
+	TypeMod  int32
 	Format   int16 // 0 text, 1 binary
 }
 
