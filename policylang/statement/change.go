@@ -1,0 +1,141 @@
+package statement
+
+import "github.com/posternhq/postern/policylang"
+
+// write says that rows change, if the statement runs.
+func (c *collector) write(r *RangeVar, verb policylang.Verb) {
+	c.rangeVar(r, verb)
+	if c.planned {
+		c.raise(policylang.ClassRead)
+		return
+	}
+	c.change(policylang.ClassWrite)
+	c.writes = true
+}
+
+func (c *collector) insertStmt(s *InsertStmt) {
+	c.write(s.GetRelation(), policylang.VerbInsert)
+	c.push(false)
+	defer c.pop()
+	c.with(s.GetWithClause())
+	if q := s.GetSelectStmt(); q != nil {
+		c.subquery(q)
+	}
+	target := c.targetItem(s.GetRelation())
+	c.assigned(target, s.GetCols(), len(s.GetCols()) == 0)
+	if on := s.GetOnConflictClause(); on != nil {
+		c.onConflict(s.GetRelation(), target, on)
+	}
+	c.targets(s.GetReturningList())
+}
+
+// onConflict reads ON CONFLICT, in which "excluded" is the row that was to be
+// inserted.
+func (c *collector) onConflict(r *RangeVar, target item, on *OnConflictClause) {
+	excluded := target
+	excluded.name = "excluded"
+	excluded.target = false
+	c.scope.items = append(c.scope.items, excluded)
+	if on.GetAction() == OnConflictAction_ONCONFLICT_UPDATE {
+		c.write(r, policylang.VerbUpdate)
+	}
+	if infer := on.GetInfer(); infer != nil {
+		c.exprs(infer.GetIndexElems())
+		c.expr(infer.GetWhereClause())
+	}
+	c.assigned(target, on.GetTargetList(), false)
+	c.expr(on.GetWhereClause())
+}
+
+func (c *collector) updateStmt(s *UpdateStmt) {
+	c.write(s.GetRelation(), policylang.VerbUpdate)
+	c.push(false)
+	defer c.pop()
+	c.with(s.GetWithClause())
+	target := c.targetItem(s.GetRelation())
+	c.from(s.GetFromClause())
+	c.assigned(target, s.GetTargetList(), false)
+	c.filter(s.GetWhereClause())
+	c.targets(s.GetReturningList())
+}
+
+func (c *collector) deleteStmt(s *DeleteStmt) {
+	c.write(s.GetRelation(), policylang.VerbDelete)
+	c.push(false)
+	defer c.pop()
+	c.with(s.GetWithClause())
+	c.targetItem(s.GetRelation())
+	c.from(s.GetUsingClause())
+	c.filter(s.GetWhereClause())
+	c.targets(s.GetReturningList())
+}
+
+func (c *collector) mergeStmt(s *MergeStmt) {
+	c.raise(policylang.ClassRead)
+	c.rangeVar(s.GetRelation(), policylang.VerbRead)
+	c.push(false)
+	defer c.pop()
+	c.with(s.GetWithClause())
+	target := c.targetItem(s.GetRelation())
+	c.fromItem(s.GetSourceRelation())
+	c.expr(s.GetJoinCondition())
+	for _, n := range s.GetMergeWhenClauses() {
+		w, ok := Unwrap(n).(*MergeWhenClause)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		c.mergeWhen(s, w, target)
+	}
+}
+
+func (c *collector) mergeWhen(s *MergeStmt, w *MergeWhenClause, target item) {
+	c.expr(w.GetCondition())
+	switch w.GetCommandType() {
+	case CmdType_CMD_INSERT:
+		c.write(s.GetRelation(), policylang.VerbInsert)
+		c.assigned(target, w.GetTargetList(), len(w.GetTargetList()) == 0)
+		c.exprs(w.GetValues())
+	case CmdType_CMD_UPDATE:
+		c.write(s.GetRelation(), policylang.VerbUpdate)
+		c.filterAll(s.GetJoinCondition(), w.GetCondition())
+		c.assigned(target, w.GetTargetList(), false)
+	case CmdType_CMD_DELETE:
+		c.write(s.GetRelation(), policylang.VerbDelete)
+		c.filterAll(s.GetJoinCondition(), w.GetCondition())
+	case CmdType_CMD_NOTHING:
+	default:
+		c.mystery()
+	}
+}
+
+// assigned reads the columns that are written, and what is written to them;
+// all is a list that is left out.
+func (c *collector) assigned(target item, list []*Node, all bool) {
+	if all {
+		c.column(target.schema, target.table, "")
+	}
+	for _, n := range list {
+		r, ok := Unwrap(n).(*ResTarget)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		c.column(target.schema, target.table, r.GetName())
+		c.exprs(r.GetIndirection())
+		c.expr(r.GetVal())
+	}
+}
+
+// targets reads a select list or RETURNING.
+func (c *collector) targets(list []*Node) {
+	for _, n := range list {
+		r, ok := Unwrap(n).(*ResTarget)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		c.exprs(r.GetIndirection())
+		c.expr(r.GetVal())
+	}
+}

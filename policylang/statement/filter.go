@@ -1,0 +1,552 @@
+package statement
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// truth is what a condition says about the rows of the statement's target, as
+// far as the text alone tells.
+type truth uint8
+
+const (
+	varies truth = iota // depends on the row
+	free                // the same for every row, but not known: no column of the target is in it
+	always              // true for every row, those with NULL perhaps aside
+	never               // false for every row, those with NULL perhaps aside
+	null                // NULL for every row
+)
+
+// filter reads the WHERE of an UPDATE or DELETE, which may be nil.
+func (c *collector) filter(where *Node) {
+	c.expr(where)
+	c.filterAll(where)
+}
+
+// filterAll decides whether conditions that all must hold keep any row out. One
+// that no column of the target decides keeps out all rows or none: it is no
+// filter, unless it is constantly false.
+func (c *collector) filterAll(conditions ...*Node) {
+	if c.planned {
+		return
+	}
+	f := rowFilter{c: c}
+	for _, it := range c.scope.items {
+		if it.target {
+			f.target = it
+		}
+	}
+	result := always
+	for _, n := range conditions {
+		if n != nil {
+			result = both(result, f.truth(n))
+		}
+	}
+	if result == always || result == free {
+		c.filtered = false
+	}
+}
+
+// rowFilter evaluates conditions on the rows of target.
+type rowFilter struct {
+	c      *collector
+	target item
+}
+
+// both is AND, either is OR, not is NOT.
+func both(a, b truth) truth {
+	switch {
+	case a == never || b == never:
+		return never
+	case a == null || b == null:
+		return null
+	case a == always:
+		return b
+	case b == always:
+		return a
+	case a == varies || b == varies:
+		return varies
+	}
+	return free
+}
+
+func either(a, b truth) truth {
+	switch {
+	case a == always || b == always:
+		return always
+	case a == never || a == null:
+		return b
+	case b == never || b == null:
+		return a
+	case a == free || b == free:
+		return free // what is not the row's may let every row in
+	}
+	return varies
+}
+
+func not(a truth) truth {
+	switch a {
+	case always:
+		return never
+	case never:
+		return always
+	case varies, free, null:
+	}
+	return a
+}
+
+func (f rowFilter) truth(n *Node) truth {
+	switch m := Unwrap(n).(type) {
+	case *A_Const:
+		return f.constant(m)
+	case *TypeCast:
+		return f.cast(m)
+	case *BoolExpr:
+		return f.boolean(m)
+	case *A_Expr:
+		return f.operation(m)
+	case *NullTest:
+		return f.nullTest(m)
+	case *BooleanTest:
+		return booleanTest(m.GetBooltesttype(), f.truth(m.GetArg()))
+	case *CaseExpr:
+		return f.caseExpr(m)
+	case *CoalesceExpr:
+		return f.coalesce(m)
+	case *SubLink:
+		return f.subLink(m)
+	case *CurrentOfExpr:
+		return varies
+	}
+	return f.unless(Unwrap(n))
+}
+
+// unless is what is left to say of a condition: whether the row has a part in
+// it.
+func (f rowFilter) unless(m any) truth {
+	if f.depends(m, nil, false) {
+		return varies
+	}
+	return free
+}
+
+func (f rowFilter) constant(m *A_Const) truth {
+	f.c.literal = true
+	switch {
+	case m.GetIsnull():
+		return null
+	case m.GetBoolval() != nil:
+		return truthOf(m.GetBoolval().GetBoolval())
+	case m.GetSval() != nil: // an untyped constant becomes a boolean
+		return booleanText(m.GetSval().GetSval())
+	}
+	return free
+}
+
+func truthOf(b bool) truth {
+	if b {
+		return always
+	}
+	return never
+}
+
+// booleanText is the value of a boolean's text: any beginning of the word.
+func booleanText(s string) truth {
+	s = strings.ToLower(strings.TrimSpace(s))
+	switch {
+	case s == "1" || s == "on" || s != "" && (strings.HasPrefix("true", s) || strings.HasPrefix("yes", s)):
+		return always
+	case s == "0" || s == "of" || s == "off" || s != "" && (strings.HasPrefix("false", s) || strings.HasPrefix("no", s)):
+		return never
+	}
+	return free
+}
+
+func (f rowFilter) cast(m *TypeCast) truth {
+	if _, name := qualifiedName(m.GetTypeName().GetNames()); name != "bool" {
+		return f.unless(m)
+	}
+	if k, ok := Unwrap(m.GetArg()).(*A_Const); ok && k.GetIval() != nil {
+		f.c.literal = true
+		return truthOf(k.GetIval().GetIval() != 0)
+	}
+	return f.truth(m.GetArg())
+}
+
+func (f rowFilter) boolean(m *BoolExpr) truth {
+	args := m.GetArgs()
+	switch m.GetBoolop() {
+	case BoolExprType_NOT_EXPR:
+		if len(args) == 1 {
+			return not(f.truth(args[0]))
+		}
+	case BoolExprType_AND_EXPR:
+		result := always
+		for _, a := range args {
+			result = both(result, f.truth(a))
+		}
+		return result
+	case BoolExprType_OR_EXPR:
+		if f.exhaustive(args) {
+			return always
+		}
+		result := never
+		for _, a := range args {
+			result = either(result, f.truth(a))
+		}
+		return result
+	case BoolExprType_BOOL_EXPR_TYPE_UNDEFINED:
+	}
+	return free
+}
+
+// booleanTest is the value of IS [NOT] TRUE, FALSE or UNKNOWN.
+func booleanTest(test BoolTestType, arg truth) truth {
+	switch arg {
+	case varies, free:
+		return arg
+	case always, never, null:
+	}
+	switch test {
+	case BoolTestType_IS_TRUE:
+		return truthOf(arg == always)
+	case BoolTestType_IS_NOT_TRUE:
+		return truthOf(arg != always)
+	case BoolTestType_IS_FALSE:
+		return truthOf(arg == never)
+	case BoolTestType_IS_NOT_FALSE:
+		return truthOf(arg != never)
+	case BoolTestType_IS_UNKNOWN:
+		return truthOf(arg == null)
+	case BoolTestType_IS_NOT_UNKNOWN:
+		return truthOf(arg != null)
+	case BoolTestType_BOOL_TEST_TYPE_UNDEFINED:
+	}
+	return free
+}
+
+func (f rowFilter) nullTest(m *NullTest) truth {
+	isNull := free
+	switch {
+	case f.neverNull(m.GetArg()):
+		isNull = never
+	case f.truth(m.GetArg()) == null:
+		isNull = always
+	case f.depends(Unwrap(m.GetArg()), nil, false):
+		isNull = varies
+	}
+	if m.GetNulltesttype() == NullTestType_IS_NOT_NULL {
+		return not(isNull)
+	}
+	return isNull
+}
+
+// neverNull reports whether the text shows that an expression is not NULL: a
+// constant, a system column, or a choice that ends in a constant.
+func (f rowFilter) neverNull(n *Node) bool {
+	switch m := Unwrap(n).(type) {
+	case *A_Const:
+		f.c.literal = true
+		return !m.GetIsnull()
+	case *TypeCast:
+		return f.neverNull(m.GetArg())
+	case *ColumnRef:
+		names, _ := columnNames(m)
+		return len(names) > 0 && systemColumn(names[len(names)-1])
+	case *CoalesceExpr:
+		return slices.ContainsFunc(m.GetArgs(), f.neverNull)
+	case *NullTest, *BooleanTest, *A_ArrayExpr:
+		return true
+	}
+	return false
+}
+
+func systemColumn(name string) bool {
+	switch name {
+	case "ctid", "tableoid", "xmin", "xmax", "cmin", "cmax":
+		return true
+	}
+	return false
+}
+
+func (f rowFilter) caseExpr(m *CaseExpr) truth {
+	result, decided := varies, true
+	for i, n := range m.GetArgs() {
+		w, ok := Unwrap(n).(*CaseWhen)
+		if !ok || m.GetArg() != nil {
+			return f.unless(m)
+		}
+		condition, value := f.truth(w.GetExpr()), f.truth(w.GetResult())
+		switch condition {
+		case never, null:
+			continue
+		case always:
+			if decided {
+				return value
+			}
+		case varies, free:
+		}
+		if i == 0 || decided {
+			result, decided = value, false
+		} else if result != value {
+			return f.unless(m)
+		}
+	}
+	last := null
+	if m.GetDefresult() != nil {
+		last = f.truth(m.GetDefresult())
+	}
+	if decided || result == last {
+		return last
+	}
+	return f.unless(m)
+}
+
+func (f rowFilter) coalesce(m *CoalesceExpr) truth {
+	result := null
+	for _, a := range m.GetArgs() {
+		if result = f.truth(a); result != null {
+			return result
+		}
+	}
+	return result
+}
+
+func (f rowFilter) subLink(m *SubLink) truth {
+	q, ok := Unwrap(m.GetSubselect()).(*SelectStmt)
+	if !ok {
+		return free
+	}
+	plain := q.GetLarg() == nil && len(q.GetFromClause()) == 0 && q.GetWhereClause() == nil && q.GetHavingClause() == nil &&
+		len(q.GetValuesLists()) == 0 && q.GetLimitCount() == nil && q.GetLimitOffset() == nil
+	switch m.GetSubLinkType() {
+	case SubLinkType_EXISTS_SUBLINK:
+		if plain {
+			return always
+		}
+	case SubLinkType_EXPR_SUBLINK:
+		if plain && len(q.GetTargetList()) == 1 {
+			if r, ok := Unwrap(q.GetTargetList()[0]).(*ResTarget); ok {
+				return f.truth(r.GetVal())
+			}
+		}
+	case SubLinkType_ANY_SUBLINK:
+		if f.everyRowIsIn(m.GetTestexpr(), q) {
+			return always
+		}
+	default:
+	}
+	return f.unless(m)
+}
+
+// everyRowIsIn reports whether column IN (SELECT column FROM target) is said of
+// the target itself.
+func (f rowFilter) everyRowIsIn(test *Node, q *SelectStmt) bool {
+	column, ok := Unwrap(test).(*ColumnRef)
+	if !ok || len(q.GetFromClause()) != 1 || len(q.GetTargetList()) != 1 || q.GetWhereClause() != nil ||
+		q.GetHavingClause() != nil || len(q.GetGroupClause()) > 0 || q.GetLimitCount() != nil || q.GetLimitOffset() != nil {
+		return false
+	}
+	from, isRelation := Unwrap(q.GetFromClause()[0]).(*RangeVar)
+	out, isTarget := Unwrap(q.GetTargetList()[0]).(*ResTarget)
+	if !isRelation || !isTarget || from.GetRelname() != f.target.table {
+		return false
+	}
+	selected, ok := Unwrap(out.GetVal()).(*ColumnRef)
+	if !ok {
+		return false
+	}
+	a, _ := columnNames(column)
+	b, _ := columnNames(selected)
+	return len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1]
+}
+
+// depends reports whether a column of the target is in an expression. Inside
+// of a subquery with a FROM a bare name is taken for a column of that FROM;
+// shadows are the names that subqueries give their own items.
+func (f rowFilter) depends(m any, shadows []string, inner bool) bool {
+	switch m := m.(type) {
+	case nil:
+		return false
+	case *ColumnRef:
+		return f.isTarget(m, shadows, inner)
+	case *CurrentOfExpr:
+		return true
+	case *SelectStmt:
+		if from := m.GetFromClause(); len(from) > 0 {
+			shadows = append(slices.Clip(shadows), fromNames(from)...)
+			inner = true
+		}
+	}
+	found := false
+	Children(m, func(child any) {
+		found = found || f.depends(child, shadows, inner)
+	})
+	return found
+}
+
+func (f rowFilter) isTarget(ref *ColumnRef, shadows []string, inner bool) bool {
+	names, star := columnNames(ref)
+	if star {
+		names = append(names, "*")
+	}
+	switch len(names) {
+	case 0:
+		return false
+	case 1:
+		return !inner && names[0] != "tableoid"
+	}
+	relation := names[len(names)-2]
+	return names[len(names)-1] != "tableoid" && relation == f.target.name && !slices.Contains(shadows, relation)
+}
+
+// fromNames returns the names that the items of a FROM are called by.
+func fromNames(from []*Node) []string {
+	var out []string
+	var visit func(m any)
+	visit = func(m any) {
+		switch m := m.(type) {
+		case *RangeVar:
+			if m.GetAlias() == nil {
+				out = append(out, m.GetRelname())
+			}
+		case *SelectStmt:
+			return
+		case *Alias:
+			out = append(out, m.GetAliasname())
+		}
+		Children(m, visit)
+	}
+	for _, n := range from {
+		visit(Unwrap(n))
+	}
+	return out
+}
+
+// canonical writes an expression such that two that mean the same by their
+// form alone are equal: without positions, qualifiers of the target, casts and
+// neutral operands. Constants are written as ? if plain.
+func (f rowFilter) canonical(n *Node, plain bool) string {
+	var b strings.Builder
+	f.write(&b, Unwrap(n), plain)
+	return b.String()
+}
+
+func (f rowFilter) write(b *strings.Builder, m any, plain bool) {
+	switch m := m.(type) {
+	case nil:
+		b.WriteString("-")
+		return
+	case *ColumnRef:
+		names, _ := columnNames(m)
+		if len(names) > 1 && names[len(names)-2] == f.target.name {
+			names = names[len(names)-1:]
+		}
+		b.WriteString("column " + strings.Join(names, "\x00") + ";")
+		return
+	case *A_Const:
+		if plain {
+			b.WriteString("?")
+			return
+		}
+	case *TypeCast:
+		f.write(b, Unwrap(m.GetArg()), plain)
+		return
+	case *A_Expr:
+		if kept := neutral(m); kept != nil {
+			f.c.literal = true
+			f.write(b, Unwrap(kept), plain)
+			return
+		}
+	}
+	message, ok := m.(protoreflect.ProtoMessage)
+	if !ok {
+		return
+	}
+	f.writeMessage(b, message.ProtoReflect(), plain)
+}
+
+func (f rowFilter) writeMessage(b *strings.Builder, m protoreflect.Message, plain bool) {
+	b.WriteString(string(m.Descriptor().Name()))
+	b.WriteByte('(')
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		if fd.Name() == "location" || !m.Has(fd) {
+			continue
+		}
+		b.WriteString(string(fd.Name()))
+		b.WriteByte(' ')
+		switch v := m.Get(fd); {
+		case fd.IsList():
+			for j := range v.List().Len() {
+				f.writeValue(b, fd, v.List().Get(j), plain)
+			}
+		default:
+			f.writeValue(b, fd, v, plain)
+		}
+		b.WriteByte(';')
+	}
+	b.WriteByte(')')
+}
+
+func (f rowFilter) writeValue(b *strings.Builder, fd protoreflect.FieldDescriptor, v protoreflect.Value, plain bool) {
+	if fd.Kind() != protoreflect.MessageKind {
+		b.WriteString(v.String())
+		b.WriteByte(',')
+		return
+	}
+	switch m := v.Message().Interface().(type) {
+	case *Node:
+		f.write(b, Unwrap(m), plain)
+	default:
+		f.write(b, m, plain)
+	}
+}
+
+// neutral returns the operand that x + 0, x * 1 and their kin are equal to, or
+// nil.
+func neutral(m *A_Expr) *Node {
+	if m.GetKind() != A_Expr_Kind_AEXPR_OP || m.GetRexpr() == nil {
+		return nil
+	}
+	_, op := qualifiedName(m.GetName())
+	if m.GetLexpr() == nil {
+		if op == "+" {
+			return m.GetRexpr()
+		}
+		return nil
+	}
+	for _, side := range []struct{ kept, constant *Node }{{m.GetLexpr(), m.GetRexpr()}, {m.GetRexpr(), m.GetLexpr()}} {
+		k, ok := Unwrap(side.constant).(*A_Const)
+		if !ok || k.GetIsnull() {
+			continue
+		}
+		left := side.kept == m.GetLexpr()
+		switch {
+		case k.GetIval() != nil && k.GetIval().GetIval() == 0 && (op == "+" || op == "-" && left),
+			k.GetIval() != nil && k.GetIval().GetIval() == 1 && (op == "*" || op == "/" && left),
+			k.GetSval() != nil && k.GetSval().GetSval() == "" && op == "||":
+			return side.kept
+		}
+	}
+	return nil
+}
+
+// same reports whether two expressions are one by their form. Where constants
+// make the difference, the facts depend on them.
+func (f rowFilter) same(a, b *Node) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	if f.canonical(a, true) != f.canonical(b, true) {
+		return false
+	}
+	exact := f.canonical(a, false)
+	if strings.Contains(exact, "A_Const") {
+		f.c.literal = true
+	}
+	return exact == f.canonical(b, false)
+}

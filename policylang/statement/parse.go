@@ -1,0 +1,112 @@
+package statement
+
+import (
+	"sync"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// Tree is a text and the statements in it. It is immutable.
+type Tree struct {
+	SQL        string
+	Statements []Statement // none for an empty text
+}
+
+// Statement is one statement of a text, or one that is nested in another.
+type Statement struct {
+	Text    string // exactly as written, without surrounding white space
+	Offset  int    // of Text in the SQL of the tree, in bytes
+	Facts   *policylang.Facts
+	Session SessionEffect
+	// Assigns names the parameters that running the statement may set, in
+	// lower case and sorted: by SET, or from inside by set_config or by a body
+	// of PL/pgSQL. "*" stands for any.
+	Assigns []string
+
+	root *root
+	free bool // no fact but Text depends on a constant that normal forms leave out
+}
+
+// root is the syntax tree of a statement, which may not have been made yet.
+type root struct {
+	once sync.Once
+	node *Node
+	text string
+	lim  Limits
+}
+
+// Node returns the statement's syntax tree: a node that holds the statement
+// itself, as *SelectStmt. It is nil for the zero Statement, and if the text
+// turns out not to be read after all, in which case the statement must be
+// refused. Callers must not change it. Offsets in it count from the start of
+// the tree's SQL, unless the tree came from a [Cache]: then they may count from
+// the start of Text.
+func (s *Statement) Node() *Node {
+	if s.root == nil {
+		return nil
+	}
+	s.root.once.Do(func() {
+		if s.root.node != nil {
+			return
+		}
+		if check(s.root.text, s.root.lim) != nil {
+			return
+		}
+		parsed, _, err := parseC(s.root.text)
+		if err == nil && len(parsed.GetStmts()) == 1 {
+			s.root.node = parsed.GetStmts()[0].GetStmt()
+		}
+	})
+	return s.root.node
+}
+
+// Parse reads a text of any number of statements. The error is nil or an
+// *[Error].
+func Parse(sql string, l Limits) (*Tree, error) {
+	tree, _, err := parse(sql, l.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	return tree, nil
+}
+
+// parse also returns the size of the tree in bytes of its wire form.
+func parse(sql string, l Limits) (*Tree, int, *Error) {
+	if err := check(sql, l); err != nil {
+		return nil, 0, err
+	}
+	parsed, size, err := parseC(sql)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(parsed.GetStmts()) > l.MaxStatements {
+		return nil, 0, &Error{Kind: TooMany, Message: "the text has too many statements"}
+	}
+	tree := &Tree{SQL: sql}
+	for _, raw := range parsed.GetStmts() {
+		text, offset := rawText(sql, raw)
+		tree.Statements = append(tree.Statements, read(raw.GetStmt(), text, offset, l))
+	}
+	return tree, size, nil
+}
+
+// rawText returns the text of a statement and its offset.
+func rawText(sql string, raw *RawStmt) (text string, offset int) {
+	start := int(raw.GetStmtLocation())
+	end := len(sql)
+	if n := int(raw.GetStmtLen()); n > 0 {
+		end = start + n
+	}
+	return trim(sql, start, end)
+}
+
+// trim returns sql[start:end] without surrounding white space, and its offset.
+func trim(sql string, start, end int) (text string, offset int) {
+	for start < end && isSpace(sql[start]) {
+		start++
+	}
+	for end > start && isSpace(sql[end-1]) {
+		end--
+	}
+	return sql[start:end], start
+}

@@ -1,0 +1,266 @@
+package statement
+
+import (
+	"strconv"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// selectStmt reads a SELECT, VALUES, TABLE or set operation.
+func (c *collector) selectStmt(s *SelectStmt) {
+	if s == nil {
+		return
+	}
+	c.raise(policylang.ClassRead)
+	c.push(false)
+	defer c.pop()
+	c.with(s.GetWithClause())
+	if s.GetLarg() != nil || s.GetRarg() != nil {
+		c.selectStmt(s.GetLarg())
+		c.selectStmt(s.GetRarg())
+	}
+	c.from(s.GetFromClause())
+	c.exprs(s.GetDistinctClause())
+	c.targets(s.GetTargetList())
+	c.expr(s.GetWhereClause())
+	c.exprs(s.GetGroupClause())
+	c.expr(s.GetHavingClause())
+	c.exprs(s.GetWindowClause())
+	c.exprs(s.GetValuesLists())
+	c.exprs(s.GetSortClause())
+	c.expr(s.GetLimitOffset())
+	c.expr(s.GetLimitCount())
+	for _, l := range s.GetLockingClause() {
+		c.locking(l)
+	}
+	if into := s.GetIntoClause(); into != nil {
+		c.into(into)
+		c.command("SELECT") // what the server answers
+	}
+}
+
+// into reads the relation that a query's rows are written to.
+func (c *collector) into(into *IntoClause) {
+	c.rangeVar(into.GetRel(), policylang.VerbCreate)
+	c.definition(policylang.ClassDDL)
+	c.defineAll(into.GetOptions())
+}
+
+// definition raises the class of what would change the schema, if it runs.
+func (c *collector) definition(class policylang.Class) {
+	if !c.planned {
+		c.change(class)
+	}
+}
+
+// outermostSelect returns the SELECT whose rows a statement returns or stores,
+// or nil.
+func outermostSelect(m any) *SelectStmt {
+	switch m := m.(type) {
+	case *SelectStmt:
+		return m
+	case *ExplainStmt:
+		return outermostSelect(Unwrap(m.GetQuery()))
+	case *PrepareStmt:
+		return outermostSelect(Unwrap(m.GetQuery()))
+	case *DeclareCursorStmt:
+		return outermostSelect(Unwrap(m.GetQuery()))
+	case *CreateTableAsStmt:
+		return outermostSelect(Unwrap(m.GetQuery()))
+	case *CopyStmt:
+		return outermostSelect(Unwrap(m.GetQuery()))
+	}
+	return nil
+}
+
+// topSelect reads what only the outermost SELECT says.
+func (c *collector) topSelect(s *SelectStmt) {
+	n := constantOf(s.GetLimitCount())
+	if n == nil || n.GetIsnull() || s.GetLimitOption() == LimitOption_LIMIT_OPTION_WITH_TIES {
+		return
+	}
+	if limit, ok := integerValue(n); ok {
+		c.limit = limit
+	}
+	// The constant is in the cache's key if it stands where the scanner looks
+	// for it, see [scanner.count].
+	if plain, ok := Unwrap(s.GetLimitCount()).(*A_Const); ok && countAt(c.text, int(plain.GetLocation())-c.offset) {
+		c.limited = true
+	} else if n.GetLocation() >= 0 { // FETCH FIRST ROW has a constant that is not written
+		c.literal = true
+	}
+}
+
+// integerValue returns the value of an integer constant.
+func integerValue(n *A_Const) (int64, bool) {
+	switch {
+	case n.GetIsnull():
+		return 0, false
+	case n.GetIval() != nil:
+		return int64(n.GetIval().GetIval()), true
+	case n.GetFval() != nil:
+		v, err := strconv.ParseInt(n.GetFval().GetFval(), 10, 64)
+		return v, err == nil
+	}
+	return 0, false
+}
+
+// locking reads FOR UPDATE and its kin. Without OF it locks all relations of
+// the level, those in subqueries too.
+func (c *collector) locking(n *Node) {
+	l, ok := Unwrap(n).(*LockingClause)
+	if !ok {
+		c.mystery()
+		return
+	}
+	if c.planned {
+		return
+	}
+	c.change(policylang.ClassWrite)
+	if len(l.GetLockedRels()) == 0 {
+		c.lockVisible()
+		return
+	}
+	for _, n := range l.GetLockedRels() {
+		r, ok := Unwrap(n).(*RangeVar)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		for _, it := range c.scope.items {
+			if it.name == r.GetRelname() && it.table != "" {
+				c.relation(it.schema, it.table, policylang.VerbLock)
+			}
+			if it.name == r.GetRelname() && it.table == "" {
+				c.lockVisible()
+			}
+		}
+	}
+}
+
+// lockVisible adds a lock on each relation read so far: a superset of those
+// that a locking clause reaches through subqueries and CTEs.
+func (c *collector) lockVisible() {
+	for _, r := range c.relations {
+		if r.Verb == policylang.VerbRead {
+			c.relations = append(c.relations, policylang.Relation{Schema: r.Schema, Name: r.Name, Verb: policylang.VerbLock})
+		}
+	}
+}
+
+// with reads the common table expressions of a level. Without RECURSIVE each
+// sees those before it; its own name means the relation outside.
+func (c *collector) with(w *WithClause) {
+	if w == nil {
+		return
+	}
+	if w.GetRecursive() {
+		for _, n := range w.GetCtes() {
+			if cte, ok := Unwrap(n).(*CommonTableExpr); ok {
+				c.scope.ctes = append(c.scope.ctes, cte.GetCtename())
+			}
+		}
+	}
+	for _, n := range w.GetCtes() {
+		cte, ok := Unwrap(n).(*CommonTableExpr)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		c.statement(Unwrap(cte.GetCtequery()))
+		if s := cte.GetCycleClause(); s != nil {
+			c.expr(s.GetCycleMarkValue())
+			c.expr(s.GetCycleMarkDefault())
+		}
+		if !w.GetRecursive() {
+			c.scope.ctes = append(c.scope.ctes, cte.GetCtename())
+		}
+	}
+}
+
+// from reads a FROM list, each item in turn.
+func (c *collector) from(list []*Node) {
+	for _, n := range list {
+		c.fromItem(n)
+	}
+}
+
+// fromItem reads one item of FROM and returns what it adds to the scope.
+func (c *collector) fromItem(n *Node) []item {
+	switch m := Unwrap(n).(type) {
+	case *RangeVar:
+		return c.fromRelation(m)
+	case *RangeSubselect:
+		if m.GetLateral() {
+			c.subquery(m.GetSubquery())
+		} else {
+			c.push(true)
+			c.subquery(m.GetSubquery())
+			c.pop()
+		}
+		return c.derived(m.GetAlias())
+	case *RangeFunction:
+		for _, f := range m.GetFunctions() {
+			c.expr(f)
+		}
+		c.definitions(m.GetColdeflist())
+		return c.derived(m.GetAlias())
+	case *RangeTableFunc:
+		c.tableFunc(m)
+		return c.derived(m.GetAlias())
+	case *RangeTableSample:
+		items := c.fromItem(m.GetRelation())
+		c.tableSample(m.GetMethod())
+		c.exprs(m.GetArgs())
+		c.expr(m.GetRepeatable())
+		return items
+	case *JoinExpr:
+		return c.join(m)
+	}
+	c.mystery()
+	return nil
+}
+
+// derived adds an item that is not a relation.
+func (c *collector) derived(a *Alias) []item {
+	it := item{name: a.GetAliasname()}
+	c.scope.items = append(c.scope.items, it)
+	return []item{it}
+}
+
+func (c *collector) join(j *JoinExpr) []item {
+	items := append(c.fromItem(j.GetLarg()), c.fromItem(j.GetRarg())...)
+	for _, it := range items {
+		if j.GetIsNatural() { // compares columns that the text does not name
+			c.reads(it, "")
+		}
+		for _, n := range j.GetUsingClause() {
+			if s, ok := Unwrap(n).(*String); ok {
+				c.reads(it, s.GetSval())
+			}
+		}
+	}
+	c.expr(j.GetQuals())
+	inside := items
+	for _, a := range []*Alias{j.GetJoinUsingAlias(), j.GetAlias()} {
+		if a == nil {
+			continue
+		}
+		for _, it := range inside {
+			it.alias(a)
+			c.scope.items = append(c.scope.items, it)
+			items = append(items, it)
+		}
+	}
+	return items
+}
+
+// subquery reads a query in brackets.
+func (c *collector) subquery(n *Node) {
+	s, ok := Unwrap(n).(*SelectStmt)
+	if !ok {
+		c.mystery()
+		return
+	}
+	c.selectStmt(s)
+}

@@ -1,0 +1,180 @@
+package statement
+
+import (
+	"encoding/hex"
+	"hash/fnv"
+	"strings"
+)
+
+// Shape returns the text with every constant replaced by ? and with comments
+// dropped, tokens apart by one space where there was any: what policy and
+// evidence see of a statement without its values. It is empty if the text
+// cannot be cut into tokens. An operator with a question mark in it is written
+// OPERATOR(…), so that it is not taken for a constant.
+func Shape(sql string) string {
+	shape, _ := shapeAndFingerprint(sql)
+	return shape
+}
+
+// shapeAndFingerprint also returns a hash that alike statements share: of the
+// shape with words folded, parameters taken for constants, and lists of
+// constants taken for one.
+func shapeAndFingerprint(sql string) (shape, fingerprint string) {
+	var (
+		b     strings.Builder
+		print = fingerprinter{hash: fnv.New64a()}
+		lex   = lexer{text: sql}
+		end   = 0
+	)
+	b.Grow(len(sql))
+	for {
+		tok := lex.next()
+		switch tok.kind {
+		case tokenError, tokenOther:
+			return "", ""
+		case tokenEnd:
+			print.flush()
+			return b.String(), hex.EncodeToString(print.hash.Sum(nil))
+		default:
+		}
+		if b.Len() > 0 && tok.start > end {
+			b.WriteByte(' ')
+		}
+		end = tok.end
+		text := sql[tok.start:tok.end]
+		switch {
+		case tok.kind.isConstant():
+			b.WriteByte('?')
+			print.constant()
+		case tok.kind == tokenParam:
+			b.WriteString(text)
+			print.constant()
+		case tok.kind == tokenOperator && strings.Contains(text, "?"):
+			b.WriteString("OPERATOR(" + text + ")")
+			print.token(text)
+		case tok.kind == tokenWord:
+			b.WriteString(text)
+			print.token(foldWord(text))
+		default:
+			b.WriteString(text)
+			print.token(text)
+		}
+	}
+}
+
+func (k tokenKind) isConstant() bool {
+	switch k {
+	case tokenString, tokenUString, tokenBits, tokenHexBits, tokenInteger, tokenFloat:
+		return true
+	case tokenEnd, tokenError, tokenWord, tokenQuoted, tokenUQuoted, tokenParam, tokenOperator, tokenPunct, tokenDotDot, tokenOther:
+	}
+	return false
+}
+
+// fingerprinter hashes tokens. A comma behind a constant waits: if another
+// constant follows, both are part of the list.
+type fingerprinter struct {
+	hash interface {
+		Write(p []byte) (int, error)
+		Sum(b []byte) []byte
+	}
+	inList bool // the last token was a constant
+	comma  bool // and a comma waits
+}
+
+func (f *fingerprinter) constant() {
+	if f.comma {
+		f.comma = false
+		return
+	}
+	f.write("?")
+	f.inList = true
+}
+
+func (f *fingerprinter) token(text string) {
+	if text == "," && f.inList && !f.comma {
+		f.comma = true
+		return
+	}
+	f.flush()
+	f.write(text)
+}
+
+func (f *fingerprinter) flush() {
+	if f.comma {
+		f.write(",")
+	}
+	f.comma, f.inList = false, false
+}
+
+func (f *fingerprinter) write(text string) {
+	_, _ = f.hash.Write([]byte(text)) // a hash never fails
+	_, _ = f.hash.Write([]byte{0})
+}
+
+// normalForm appends to key what a text has in common with all that differ from
+// it in constants alone, and returns the text of its only statement. Two texts
+// of one normal form are cut into the same tokens, but for the values of
+// constants, and so parse to the same tree but for these. It is not ok if the
+// text has several statements, or constants that the lexer does not check: with
+// escapes, or with an escape character of their own.
+//
+// In the form a constant is a zero byte, which no text holds, and its kind. The
+// number behind LIMIT, FETCH FIRST and FETCH NEXT stays, see [countAt].
+func normalForm(key []byte, sql string) (form []byte, statement string, ok bool) {
+	var (
+		lex   = lexer{text: sql}
+		end   = 0
+		count = false // a number of rows may follow
+		stop  = len(sql)
+	)
+	for {
+		tok := lex.next()
+		switch tok.kind {
+		case tokenEnd:
+			statement, _ = trim(sql, 0, stop)
+			return key, statement, len(key) > 0
+		case tokenError, tokenOther, tokenUString, tokenUQuoted:
+			return key, "", false
+		default:
+		}
+		text := sql[tok.start:tok.end]
+		if text == ";" {
+			if len(key) == 0 {
+				return key, "", false
+			}
+			stop = min(stop, tok.start)
+			continue
+		}
+		if stop < len(sql) || lex.escaped {
+			return key, "", false
+		}
+		if len(key) > 0 && tok.start > end {
+			key = append(key, ' ')
+		}
+		end = tok.end
+		if tok.kind.isConstant() && (!count || tok.kind != tokenInteger) {
+			key = append(key, 0, '0'+byte(tok.kind))
+		} else {
+			key = append(key, text...)
+		}
+		count = tok.kind == tokenWord && wordOf(text) == wordLimit
+	}
+}
+
+// countAt reports whether the integer at that offset is one that a normal form
+// keeps.
+func countAt(sql string, offset int) bool {
+	lex := lexer{text: sql}
+	count := false
+	for {
+		tok := lex.next()
+		switch {
+		case tok.kind == tokenEnd || tok.start > offset:
+			return false
+		case tok.start == offset:
+			return count && tok.kind == tokenInteger
+		}
+		count = tok.kind == tokenWord && wordOf(sql[tok.start:tok.end]) == wordLimit
+	}
+}

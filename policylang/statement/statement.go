@@ -1,0 +1,398 @@
+package statement
+
+import "github.com/posternhq/postern/policylang"
+
+// statement reads a statement and all that nests in it, and returns its
+// command tag. There is a case for each statement of the grammar; anything
+// else is a mystery, and a test holds the two against each other.
+func (c *collector) statement(m any) string {
+	tag := c.dispatch(m)
+	c.command(tag)
+	return tag
+}
+
+func (c *collector) command(tag string) {
+	if tag != "" {
+		c.commands = append(c.commands, tag)
+	}
+}
+
+func (c *collector) dispatch(m any) string {
+	tag, ok := c.query(m)
+	for _, family := range []func(*collector, any) (string, bool){
+		(*collector).session, (*collector).utility, (*collector).table, (*collector).routine,
+		(*collector).object, (*collector).role, (*collector).server,
+	} {
+		if ok {
+			return tag
+		}
+		tag, ok = family(c, m)
+	}
+	if !ok {
+		c.mystery()
+	}
+	return tag
+}
+
+// query reads what the optimizer plans, and what holds such a statement.
+func (c *collector) query(m any) (tag string, ok bool) {
+	switch m := m.(type) {
+	case *SelectStmt:
+		c.selectStmt(m)
+		if m.GetIntoClause() != nil {
+			return "SELECT INTO", true
+		}
+		return "SELECT", true
+	case *InsertStmt:
+		c.insertStmt(m)
+		return "INSERT", true
+	case *UpdateStmt:
+		c.updateStmt(m)
+		return "UPDATE", true
+	case *DeleteStmt:
+		c.deleteStmt(m)
+		return "DELETE", true
+	case *MergeStmt:
+		c.mergeStmt(m)
+		return "MERGE", true
+	case *ReturnStmt: // of a function's SQL body
+		c.raise(policylang.ClassRead)
+		c.expr(m.GetReturnval())
+		return "SELECT", true
+	case *ExplainStmt:
+		c.explainStmt(m)
+		return "EXPLAIN", true
+	case *CreateTableAsStmt:
+		c.statement(Unwrap(m.GetQuery()))
+		c.into(m.GetInto())
+		switch {
+		case m.GetObjtype() == ObjectType_OBJECT_MATVIEW:
+			return "CREATE MATERIALIZED VIEW", true
+		case m.GetIsSelectInto():
+			return "SELECT INTO", true
+		}
+		return "CREATE TABLE AS", true
+	case *RefreshMatViewStmt:
+		c.raise(policylang.ClassRead)
+		c.definition(policylang.ClassDDL)
+		c.rangeVar(m.GetRelation(), policylang.VerbMaintain)
+		return "REFRESH MATERIALIZED VIEW", true
+	case *CopyStmt:
+		c.copyStmt(m)
+		return "COPY", true
+	case *TruncateStmt:
+		c.truncateStmt(m)
+		return "TRUNCATE TABLE", true
+	}
+	return "", false
+}
+
+func (c *collector) explainStmt(m *ExplainStmt) {
+	c.raise(policylang.ClassRead)
+	planned := c.planned
+	c.planned = planned || !runs(m)
+	c.statement(Unwrap(m.GetQuery()))
+	c.planned = planned
+}
+
+// runs reports whether an EXPLAIN runs its statement: if any ANALYZE in it is
+// not plainly off.
+func runs(m *ExplainStmt) bool {
+	for _, n := range m.GetOptions() {
+		if d, ok := Unwrap(n).(*DefElem); ok && d.GetDefname() == "analyze" && !plainlyOff(d.GetArg()) {
+			return true
+		}
+	}
+	return false
+}
+
+// plainlyOff reports whether an option's value is false as PostgreSQL writes
+// it.
+func plainlyOff(n *Node) bool {
+	switch m := Unwrap(n).(type) {
+	case *Integer:
+		return m.GetIval() == 0
+	case *Boolean:
+		return !m.GetBoolval()
+	case *String:
+		return booleanText(m.GetSval()) == never
+	}
+	return false
+}
+
+func (c *collector) copyStmt(m *CopyStmt) {
+	c.raise(policylang.ClassRead)
+	if q := m.GetQuery(); q != nil {
+		c.statement(Unwrap(q))
+	}
+	if r := m.GetRelation(); r != nil {
+		c.push(false)
+		defer c.pop()
+		it := c.targetItem(r)
+		if m.GetIsFrom() {
+			c.write(r, policylang.VerbInsert)
+		} else {
+			c.rangeVar(r, policylang.VerbRead)
+		}
+		if len(m.GetAttlist()) == 0 {
+			c.column(it.schema, it.table, "")
+		}
+		for _, name := range stringList(m.GetAttlist()) {
+			c.column(it.schema, it.table, name)
+		}
+		c.expr(m.GetWhereClause())
+	}
+	if m.GetIsProgram() || m.GetFilename() != "" {
+		c.change(policylang.ClassRole)
+		c.dynamic = c.dynamic || m.GetIsProgram()
+	}
+}
+
+func (c *collector) truncateStmt(m *TruncateStmt) {
+	for _, n := range m.GetRelations() {
+		if r, ok := Unwrap(n).(*RangeVar); ok {
+			c.write(r, policylang.VerbTruncate)
+		}
+	}
+	if m.GetBehavior() == DropBehavior_DROP_CASCADE {
+		c.relation("", "", policylang.VerbTruncate) // whatever refers to them
+	}
+	c.filtered = c.filtered && c.planned
+}
+
+// session reads what changes the session or its transaction.
+func (c *collector) session(m any) (tag string, ok bool) {
+	switch m := m.(type) {
+	case *TransactionStmt:
+		return c.transactionStmt(m), true
+	case *VariableSetStmt:
+		return c.variableSetStmt(m), true
+	case *VariableShowStmt:
+		c.raise(policylang.ClassMisc)
+		return "SHOW", true
+	case *ConstraintsSetStmt:
+		c.raise(policylang.ClassMisc)
+		return "SET CONSTRAINTS", true
+	case *PrepareStmt:
+		c.statement(Unwrap(m.GetQuery()))
+		return "PREPARE", true
+	case *ExecuteStmt:
+		c.exprs(m.GetParams())
+		c.opaque()
+		return "EXECUTE", true
+	case *DeallocateStmt:
+		c.raise(policylang.ClassMisc)
+		if m.GetName() == "" {
+			return "DEALLOCATE ALL", true
+		}
+		return "DEALLOCATE", true
+	case *DeclareCursorStmt:
+		c.statement(Unwrap(m.GetQuery()))
+		return "DECLARE CURSOR", true
+	case *FetchStmt:
+		c.change(policylang.ClassRead)
+		c.dynamic = true
+		if m.GetIsmove() {
+			return "MOVE", true
+		}
+		return "FETCH", true
+	case *ClosePortalStmt:
+		c.raise(policylang.ClassMisc)
+		if m.GetPortalname() == "" {
+			return "CLOSE CURSOR ALL", true
+		}
+		return "CLOSE CURSOR", true
+	case *DiscardStmt:
+		c.raise(policylang.ClassMisc)
+		return discardTag(m.GetTarget()), true
+	case *ListenStmt:
+		c.change(policylang.ClassMisc)
+		return "LISTEN", true
+	case *UnlistenStmt:
+		c.raise(policylang.ClassMisc)
+		return "UNLISTEN", true
+	case *NotifyStmt:
+		c.change(policylang.ClassMisc)
+		return "NOTIFY", true
+	}
+	return "", false
+}
+
+func discardTag(m DiscardMode) string {
+	switch m {
+	case DiscardMode_DISCARD_PLANS:
+		return "DISCARD PLANS"
+	case DiscardMode_DISCARD_SEQUENCES:
+		return "DISCARD SEQUENCES"
+	case DiscardMode_DISCARD_TEMP:
+		return "DISCARD TEMP"
+	case DiscardMode_DISCARD_ALL, DiscardMode_DISCARD_MODE_UNDEFINED:
+	}
+	return "DISCARD ALL"
+}
+
+func (c *collector) transactionStmt(m *TransactionStmt) string {
+	c.raise(policylang.ClassMisc)
+	switch m.GetKind() {
+	case TransactionStmtKind_TRANS_STMT_BEGIN:
+		return "BEGIN"
+	case TransactionStmtKind_TRANS_STMT_START:
+		return "START TRANSACTION"
+	case TransactionStmtKind_TRANS_STMT_COMMIT:
+		return "COMMIT"
+	case TransactionStmtKind_TRANS_STMT_ROLLBACK, TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
+		return "ROLLBACK"
+	case TransactionStmtKind_TRANS_STMT_SAVEPOINT:
+		return "SAVEPOINT"
+	case TransactionStmtKind_TRANS_STMT_RELEASE:
+		return "RELEASE"
+	// A prepared transaction outlives the session, and what it holds was
+	// decided in another: its end is neither read-only nor readable.
+	case TransactionStmtKind_TRANS_STMT_PREPARE:
+		c.change(policylang.ClassWrite)
+		return "PREPARE TRANSACTION"
+	case TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
+		c.opaque()
+		return "COMMIT PREPARED"
+	case TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+		c.opaque()
+		return "ROLLBACK PREPARED"
+	case TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+	}
+	c.mystery()
+	return ""
+}
+
+func (c *collector) variableSetStmt(m *VariableSetStmt) string {
+	if setsTransaction(m) {
+		c.raise(policylang.ClassMisc)
+		return "SET"
+	}
+	c.change(policylang.ClassMisc)
+	name := parameterName(m)
+	if changesIdentity(name) {
+		c.change(policylang.ClassRole)
+	}
+	switch m.GetKind() {
+	case VariableSetKind_VAR_RESET:
+		c.assigns = append(c.assigns, name)
+		return "RESET"
+	case VariableSetKind_VAR_RESET_ALL:
+		return "RESET"
+	case VariableSetKind_VAR_SET_MULTI:
+		if m.GetName() == "SESSION CHARACTERISTICS" {
+			c.assigns = append(c.assigns, "default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable")
+			return "SET"
+		}
+		c.mystery()
+		return "SET"
+	case VariableSetKind_VAR_SET_VALUE, VariableSetKind_VAR_SET_DEFAULT, VariableSetKind_VAR_SET_CURRENT:
+		c.assigns = append(c.assigns, name)
+		return "SET"
+	case VariableSetKind_VARIABLE_SET_KIND_UNDEFINED:
+	}
+	c.mystery()
+	return "SET"
+}
+
+// setsTransaction reports whether a SET concerns the current transaction alone.
+func setsTransaction(m *VariableSetStmt) bool {
+	return m.GetKind() == VariableSetKind_VAR_SET_MULTI && (m.GetName() == "TRANSACTION" || m.GetName() == "TRANSACTION SNAPSHOT")
+}
+
+// onlyTransaction reports whether a statement only controls the transaction or
+// reads or releases session state.
+func onlyTransaction(m any) bool {
+	switch m := m.(type) {
+	case *TransactionStmt:
+		switch m.GetKind() {
+		case TransactionStmtKind_TRANS_STMT_BEGIN, TransactionStmtKind_TRANS_STMT_START, TransactionStmtKind_TRANS_STMT_COMMIT,
+			TransactionStmtKind_TRANS_STMT_ROLLBACK, TransactionStmtKind_TRANS_STMT_ROLLBACK_TO,
+			TransactionStmtKind_TRANS_STMT_SAVEPOINT, TransactionStmtKind_TRANS_STMT_RELEASE:
+			return true
+		case TransactionStmtKind_TRANS_STMT_PREPARE, TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
+			TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED, TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+		}
+	case *VariableSetStmt:
+		return setsTransaction(m)
+	case *VariableShowStmt, *ConstraintsSetStmt, *DeallocateStmt, *DiscardStmt, *ClosePortalStmt, *UnlistenStmt:
+		return true
+	}
+	return false
+}
+
+// utility reads maintenance, locks and calls.
+func (c *collector) utility(m any) (tag string, ok bool) {
+	switch m := m.(type) {
+	case *LockStmt:
+		c.change(policylang.ClassWrite)
+		c.rangeVars(m.GetRelations(), policylang.VerbLock)
+		return "LOCK TABLE", true
+	case *VacuumStmt:
+		return c.vacuumStmt(m), true
+	case *ClusterStmt:
+		c.definition(policylang.ClassDDL)
+		if m.GetRelation() == nil {
+			c.relation("", "", policylang.VerbMaintain)
+		}
+		c.rangeVar(m.GetRelation(), policylang.VerbMaintain)
+		return "CLUSTER", true
+	case *ReindexStmt:
+		c.definition(policylang.ClassDDL)
+		switch {
+		case m.GetRelation() != nil:
+			c.rangeVar(m.GetRelation(), policylang.VerbMaintain)
+		case m.GetKind() == ReindexObjectType_REINDEX_OBJECT_SCHEMA:
+			c.relation(m.GetName(), "", policylang.VerbMaintain)
+		default:
+			c.relation("", "", policylang.VerbMaintain)
+		}
+		return "REINDEX", true
+	case *DoStmt:
+		c.doStmt(m)
+		return "DO", true
+	case *CallStmt:
+		c.callStmt(m)
+		return "CALL", true
+	}
+	return "", false
+}
+
+func (c *collector) vacuumStmt(m *VacuumStmt) string {
+	c.definition(policylang.ClassDDL)
+	if len(m.GetRels()) == 0 {
+		c.relation("", "", policylang.VerbMaintain)
+	}
+	for _, n := range m.GetRels() {
+		v, ok := Unwrap(n).(*VacuumRelation)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		c.rangeVar(v.GetRelation(), policylang.VerbMaintain)
+	}
+	if m.GetIsVacuumcmd() {
+		return "VACUUM"
+	}
+	return "ANALYZE"
+}
+
+func (c *collector) callStmt(m *CallStmt) {
+	f := m.GetFunccall()
+	c.exprs(f.GetArgs())
+	schema, name := qualifiedName(f.GetFuncname())
+	c.functions = append(c.functions, qualified(schema, name))
+	c.opaque()
+}
+
+// rangeVars adds a list of relations.
+func (c *collector) rangeVars(list []*Node, verb policylang.Verb) {
+	for _, n := range list {
+		r, ok := Unwrap(n).(*RangeVar)
+		if !ok {
+			c.mystery()
+			continue
+		}
+		c.rangeVar(r, verb)
+	}
+}
