@@ -1,0 +1,124 @@
+// Package catalog reads what an upstream database looks like and keeps it
+// fresh: [Load] reads one snapshot over a connection, a [Store] holds a
+// snapshot per database with generation numbers.
+//
+// Load needs no privilege on any table: it reads the system catalogs, and asks
+// the server to print definitions under an empty search_path, so that every
+// name in them is qualified.
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// Querier runs SQL by the simple query protocol, as *pgconn.PgConn does.
+type Querier interface {
+	Exec(ctx context.Context, sql string) *pgconn.MultiResultReader
+}
+
+// oldestServer is the oldest server_version_num that Load understands.
+const oldestServer = 130000
+
+// Load reads the catalog of the database that conn is connected to, all of it
+// as of one moment: in one REPEATABLE READ, READ ONLY transaction, which it
+// ends. The connection must be idle. The catalog's generation is 0.
+func Load(ctx context.Context, conn Querier) (*policylang.Catalog, error) {
+	snapshot, err := load(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.builder.Build(0), nil
+}
+
+// snapshot is a catalog about to be built, and the mark to find later what
+// changed since.
+type snapshot struct {
+	builder *policylang.CatalogBuilder
+	mark    mark
+}
+
+func load(ctx context.Context, conn Querier) (*snapshot, error) {
+	if err := begin(ctx, conn); err != nil {
+		return nil, err
+	}
+	s, err := loadAll(ctx, conn)
+	if end := run(ctx, conn, "COMMIT", nil); err == nil && end != nil {
+		return nil, fmt.Errorf("end the catalog's transaction: %w", end)
+	}
+	return s, err
+}
+
+// begin opens the transaction in which a catalog is read. A definition that a
+// schema change holds locked is waited for briefly, not for ever.
+func begin(ctx context.Context, conn Querier) error {
+	const sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " +
+		"SET LOCAL search_path = ''; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'; " +
+		"SET LOCAL row_security = off; SET LOCAL quote_all_identifiers = off; SET LOCAL client_min_messages = error"
+	if err := run(ctx, conn, sql, nil); err != nil {
+		return fmt.Errorf("begin the catalog's transaction: %w", err)
+	}
+	return nil
+}
+
+func loadAll(ctx context.Context, conn Querier) (*snapshot, error) {
+	s := &snapshot{}
+	database, version, err := identify(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if version < oldestServer {
+		return nil, fmt.Errorf("read the catalog of %q: server version %d is not supported, the oldest is %d", database, version/10000, oldestServer/10000)
+	}
+	if s.mark, err = readMark(ctx, conn); err != nil {
+		return nil, fmt.Errorf("read the catalog of %q: %w", database, err)
+	}
+	r := newReader(database, version)
+	for _, q := range queries(version) {
+		if err := run(ctx, conn, q.sql, func(row row) { q.read(r, row) }); err != nil {
+			return nil, fmt.Errorf("read the %s of %q: %w", q.what, database, err)
+		}
+	}
+	s.builder, err = r.build()
+	if err != nil {
+		return nil, fmt.Errorf("read the catalog of %q: %w", database, err)
+	}
+	return s, nil
+}
+
+// identify asks the server for the database's name and its own version.
+func identify(ctx context.Context, conn Querier) (database string, version int, err error) {
+	const sql = "SELECT pg_catalog.current_database(), pg_catalog.current_setting('server_version_num')"
+	err = run(ctx, conn, sql, func(row row) {
+		database = row.text(0)
+		version, _ = strconv.Atoi(row.text(1))
+	})
+	if err != nil {
+		return "", 0, fmt.Errorf("ask the server who it is: %w", err)
+	}
+	return database, version, nil
+}
+
+// run executes SQL and hands every row of every result to each, which may be
+// nil and must not keep the row.
+func run(ctx context.Context, conn Querier, sql string, each func(row)) error {
+	results := conn.Exec(ctx, sql)
+	for results.NextResult() {
+		rows := results.ResultReader()
+		for rows.NextRow() {
+			if each != nil {
+				each(rows.Values())
+			}
+		}
+		if _, err := rows.Close(); err != nil {
+			_ = results.Close() // reports the same error
+			return err
+		}
+	}
+	return results.Close()
+}

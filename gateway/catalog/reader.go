@@ -1,0 +1,214 @@
+package catalog
+
+import (
+	"errors"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// reader gathers rows into objects.
+type reader struct {
+	builder    *policylang.CatalogBuilder
+	members    map[uint32]string // objects of extensions
+	types      map[uint32]*policylang.Type
+	relations  map[uint32]*policylang.CatalogRelation
+	lastColumn *policylang.CatalogRelation // of the row before
+}
+
+func newReader(database string, version int) *reader {
+	return &reader{
+		builder:   policylang.NewCatalogBuilder(database, version),
+		members:   map[uint32]string{},
+		types:     map[uint32]*policylang.Type{},
+		relations: map[uint32]*policylang.CatalogRelation{},
+	}
+}
+
+// build hands everything to the builder. A catalog without its own system
+// relations was not read as it should have been.
+func (r *reader) build() (*policylang.CatalogBuilder, error) {
+	for _, t := range r.types {
+		r.builder.AddType(*t)
+	}
+	system := false
+	for _, rel := range r.relations {
+		system = system || (rel.Schema == "pg_catalog" && rel.Name == "pg_class" && len(rel.Columns) > 0)
+		r.builder.AddRelation(*rel)
+	}
+	if !system {
+		return nil, errors.New("the server returned no system catalog")
+	}
+	return r.builder, nil
+}
+
+func (r *reader) schema(v row) { r.builder.AddSchema(v.oid(0), v.text(1)) }
+func (r *reader) member(v row) { r.members[v.oid(0)] = v.text(1) }
+func (r *reader) extension(v row) {
+	r.builder.AddExtension(policylang.Extension{Name: v.text(0), Version: v.text(1), Schema: v.text(2)})
+}
+
+func (r *reader) dataType(v row) {
+	oid := v.oid(0)
+	r.types[oid] = &policylang.Type{
+		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: policylang.TypeKind(v.char(3)),
+		Relation: v.oid(4), Base: v.oid(5), Element: v.oid(6), Array: v.oid(7),
+		Input: v.oid(8), Output: v.oid(9), Extension: r.members[oid],
+	}
+}
+
+func (r *reader) domainCheck(v row) {
+	if t := r.types[v.oid(0)]; t != nil {
+		t.Checks = append(t.Checks, v.text(1))
+	}
+}
+
+func (r *reader) function(v row) {
+	oid := v.oid(0)
+	f := policylang.Function{
+		OID: oid, Schema: v.text(1), Name: v.text(2),
+		Kind: policylang.FunctionKind(v.char(3)), Volatility: policylang.Volatility(v.char(4)),
+		SetOf: v.bool(5), Leakproof: v.bool(6), Definer: v.bool(7), Variadic: v.bool(8), Defaults: int(v.int16(9)),
+		Language: v.text(10), Result: v.oid(11), Arguments: v.oids(12),
+		Source: v.text(16), SourceHash: v.text(17), Path: v.text(18), Extension: r.members[oid],
+	}
+	if oid < policylang.FirstUserOID {
+		f.SourceHash = "" // the server's own are known by their OID
+	}
+	f.Names, f.Outputs = parameters(v.oids(13), v.text(14), v.list(15), len(f.Arguments))
+	r.builder.AddFunction(f)
+}
+
+// parameters splits pg_proc's parallel arrays of all parameters into the names
+// of the inputs and the outputs. Types and modes are empty when every parameter
+// is an input.
+func parameters(types []uint32, modes string, names []string, inputs int) (in []string, out []policylang.Parameter) {
+	name := func(i int) string {
+		if i < len(names) {
+			return names[i]
+		}
+		return ""
+	}
+	if names != nil {
+		in = make([]string, 0, inputs)
+	}
+	if modes == "" {
+		for i := range min(inputs, len(names)) {
+			in = append(in, name(i))
+		}
+		return in, nil
+	}
+	for i := range min(len(types), len(modes)) {
+		switch modes[i] {
+		case 'i', 'v':
+			if names != nil {
+				in = append(in, name(i))
+			}
+		case 'b':
+			if names != nil {
+				in = append(in, name(i))
+			}
+			out = append(out, policylang.Parameter{Name: name(i), Type: types[i]})
+		default: // 'o' and 't'
+			out = append(out, policylang.Parameter{Name: name(i), Type: types[i]})
+		}
+	}
+	return in, out
+}
+
+func (r *reader) operator(v row) {
+	r.builder.AddOperator(policylang.Operator{
+		OID: v.oid(0), Schema: v.text(1), Name: v.text(2),
+		Left: v.oid(3), Right: v.oid(4), Result: v.oid(5), Function: v.oid(6),
+	})
+}
+
+func (r *reader) cast(v row) {
+	r.builder.AddCast(policylang.Cast{
+		Source: v.oid(0), Target: v.oid(1), Function: v.oid(2), Context: policylang.CastContext(v.char(3)),
+	})
+}
+
+func (r *reader) relation(v row) {
+	oid := v.oid(0)
+	r.relations[oid] = &policylang.CatalogRelation{
+		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: policylang.RelationKind(v.char(3)),
+		Temporary: v.bool(4), Partition: v.bool(5), RowType: v.oid(6), RowSecurity: v.bool(7), Definition: v.text(8),
+	}
+}
+
+func (r *reader) column(v row) {
+	oid := v.oid(0)
+	rel := r.lastColumn
+	if rel == nil || rel.OID != oid {
+		if rel = r.relations[oid]; rel == nil {
+			return
+		}
+		r.lastColumn = rel
+	}
+	rel.Columns = append(rel.Columns, policylang.Column{
+		Name: v.text(1), Number: v.int16(2), Type: v.oid(3), Modifier: v.int32(4),
+		NotNull: v.bool(5), Generated: v.bool(6), Identity: v.bool(7), Default: v.text(8),
+	})
+}
+
+func (r *reader) parent(v row) {
+	if rel := r.relations[v.oid(0)]; rel != nil {
+		rel.Parents = append(rel.Parents, v.oid(1))
+	}
+}
+
+func (r *reader) constraint(v row) {
+	if rel := r.relations[v.oid(0)]; rel != nil {
+		rel.Constraints = append(rel.Constraints, policylang.Constraint{
+			Name: v.text(1), Kind: policylang.ConstraintKind(v.char(2)), Columns: v.int16s(3),
+			Foreign: v.oid(4), ForeignColumns: v.int16s(5),
+			OnDelete: policylang.ReferentialAction(v.char(6)), OnUpdate: policylang.ReferentialAction(v.char(7)),
+			Expression: v.text(8),
+		})
+	}
+}
+
+func (r *reader) index(v row) {
+	if rel := r.relations[v.oid(0)]; rel != nil {
+		rel.Indexes = append(rel.Indexes, policylang.Index{
+			Name: v.text(1), Unique: v.bool(2), Columns: v.int16s(3), Expressions: v.text(4), Predicate: v.text(5),
+		})
+	}
+}
+
+func (r *reader) trigger(v row) {
+	if rel := r.relations[v.oid(0)]; rel != nil {
+		rel.Triggers = append(rel.Triggers, policylang.Trigger{
+			Name: v.text(1), Function: v.oid(2), Bits: v.int16(3), Disabled: v.bool(4),
+		})
+	}
+}
+
+func (r *reader) rule(v row) {
+	rel := r.relations[v.oid(0)]
+	if rel == nil {
+		return
+	}
+	rel.Rules = append(rel.Rules, policylang.Rule{
+		Name: v.text(1), Event: ruleEvent(v.char(2)), Instead: v.bool(3), Definition: v.text(4),
+	})
+}
+
+// ruleEvent reads pg_rewrite.ev_type, a command's number.
+func ruleEvent(c byte) policylang.Verb {
+	switch c {
+	case '2':
+		return policylang.VerbUpdate
+	case '3':
+		return policylang.VerbInsert
+	case '4':
+		return policylang.VerbDelete
+	}
+	return policylang.VerbRead
+}
+
+func (r *reader) rowPolicy(v row) {
+	if rel := r.relations[v.oid(0)]; rel != nil {
+		rel.RowPolicies = append(rel.RowPolicies, policylang.RowPolicy{Name: v.text(1), Using: v.text(2), Check: v.text(3)})
+	}
+}

@@ -1,0 +1,193 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// Connect makes a connection for reading the catalog of a database.
+type Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
+
+// Times of a Store.
+const (
+	checkAfter  = time.Second      // a snapshot that was compared longer ago is compared again in the background
+	maxAge      = 30 * time.Second // and longer ago than this, before it is given out
+	loadTimeout = 90 * time.Second
+)
+
+// Store keeps a snapshot of each database that is asked for. It compares it
+// with the server while it is used, about once a second, and reads it anew when
+// something changed; generations grow with each snapshot. A snapshot that could
+// not be compared for 30 s is not given out any more. It is safe for concurrent
+// use.
+type Store struct {
+	connect Connect
+
+	mu         sync.Mutex
+	databases  map[string]*entry
+	generation uint64
+	background sync.WaitGroup
+	stop       context.CancelFunc
+	running    context.Context
+}
+
+// entry is one database. What is not guarded by the store's lock belongs to
+// the refresh under way.
+type entry struct {
+	catalog  *policylang.Catalog // guarded by the store's lock
+	checked  time.Time           // when catalog was last known to be the server's; guarded
+	invalid  uint64              // counts Invalidate; guarded
+	flight   *flight             // the refresh under way, or nil; guarded
+	mark     mark
+	markedAt uint64         // value of invalid that mark and catalog are newer than
+	conn     *pgconn.PgConn // idle between refreshes; nil if there is none
+}
+
+// flight is one refresh that any number of callers wait for. err may be read
+// once done is closed.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+// NewStore returns a store that has read nothing yet. The caller closes it.
+func NewStore(connect Connect) *Store {
+	s := &Store{connect: connect, databases: map[string]*entry{}}
+	s.running, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// Close ends what is under way and closes the connections.
+func (s *Store) Close() {
+	s.stop()
+	s.background.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.databases {
+		e.disconnect()
+	}
+}
+
+func (e *entry) disconnect() {
+	if e.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = e.conn.Close(ctx) // it is only thrown away
+		e.conn = nil
+	}
+}
+
+// Snapshot returns what a database looks like. The same snapshot is the same
+// pointer. It waits only for the first snapshot, after Invalidate, and when the
+// one it has is too old; an error says why there is none to rely on.
+func (s *Store) Snapshot(ctx context.Context, database string) (*policylang.Catalog, error) {
+	s.mu.Lock()
+	e := s.databases[database]
+	if e == nil {
+		e = &entry{}
+		s.databases[database] = e
+	}
+	age := time.Since(e.checked)
+	current := e.catalog != nil && e.markedAt == e.invalid
+	if current && age < checkAfter {
+		defer s.mu.Unlock()
+		return e.catalog, nil
+	}
+	f := s.refresh(database, e)
+	if current && age < maxAge {
+		defer s.mu.Unlock()
+		return e.catalog, nil
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read the catalog of %q: %w", database, context.Cause(ctx))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case e.catalog != nil && e.markedAt == e.invalid && time.Since(e.checked) < maxAge:
+		return e.catalog, nil
+	case f.err != nil:
+		return nil, f.err
+	}
+	return nil, fmt.Errorf("read the catalog of %q: it changes faster than it can be read", database)
+}
+
+// Invalidate says that a database's catalog has changed: the next Snapshot
+// reads it anew. A change whose transaction is not committed yet is found by
+// comparing, later.
+func (s *Store) Invalidate(database string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.databases[database]; e != nil {
+		e.invalid++
+	}
+}
+
+// refresh returns the refresh under way, or starts one. The caller holds the
+// lock.
+func (s *Store) refresh(database string, e *entry) *flight {
+	if e.flight != nil {
+		return e.flight
+	}
+	f := &flight{done: make(chan struct{})}
+	if s.running.Err() != nil {
+		f.err = errors.New("read the catalog: the store is closed")
+		close(f.done)
+		return f
+	}
+	e.flight = f
+	newerThan := e.invalid
+	force := e.markedAt != e.invalid
+	s.background.Go(func() {
+		ctx, cancel := context.WithTimeout(s.running, loadTimeout)
+		defer cancel()
+		began := time.Now()
+		loaded, err := e.compare(ctx, s.connect, database, force)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err == nil {
+			if loaded != nil {
+				s.generation++
+				e.catalog, e.mark = loaded.builder.Build(s.generation), loaded.mark
+			}
+			e.checked, e.markedAt = began, newerThan
+		}
+		f.err = err
+		e.flight = nil
+		close(f.done)
+	})
+	return f
+}
+
+// compare asks the server what changed, and reads the catalog if something
+// did: loaded is nil if nothing did.
+func (e *entry) compare(ctx context.Context, connect Connect, database string, force bool) (loaded *snapshot, err error) {
+	defer func() {
+		if err != nil {
+			e.disconnect()
+		}
+	}()
+	if e.conn == nil || e.conn.IsClosed() {
+		if e.conn, err = connect(ctx, database); err != nil {
+			e.conn = nil
+			return nil, fmt.Errorf("read the catalog of %q: %w", database, err)
+		}
+	}
+	if !force {
+		now, err := readMark(ctx, e.conn)
+		if err != nil || now == e.mark {
+			return nil, err
+		}
+	}
+	return load(ctx, e.conn)
+}

@@ -1,0 +1,234 @@
+package lineage
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// called is the outcome of a call.
+type called struct {
+	value
+	functions []*policylang.Function // that it may mean
+	args      []value
+}
+
+// funcCall follows a call of a function, aggregate or window function.
+func (a *analyzer) funcCall(n *statement.FuncCall, s *scope) called {
+	name := stringList(n.Funcname)
+	if len(name) == 0 {
+		a.unsupported(n, "this call")
+		return called{}
+	}
+	if !a.dialect(n, name) {
+		return called{}
+	}
+	args := make([]value, 0, len(n.Args)+len(n.AggOrder))
+	for _, arg := range n.Args {
+		args = append(args, a.expr(arg, s))
+	}
+	a.aggregate(n, s)
+	if n.AggWithinGroup {
+		for _, by := range n.AggOrder {
+			if sort, ok := statement.Unwrap(by).(*statement.SortBy); ok {
+				v := a.expr(sort.Node, s)
+				a.sortOperator(sort, v)
+				args = append(args, v)
+			}
+		}
+	}
+	a.window(n.Over, s)
+	if c, ok := a.projection(n, name, args); ok {
+		return c
+	}
+	if name[len(name)-1] == "set_config" {
+		a.setConfig(n)
+	}
+	return a.call(name, args, n)
+}
+
+// aggregate follows what decides which rows an aggregate sees, and in which
+// order.
+func (a *analyzer) aggregate(n *statement.FuncCall, s *scope) {
+	a.predicate(n.AggFilter, s, "FILTER")
+	if !n.AggWithinGroup {
+		a.sort(n.AggOrder, s, nil, "ORDER BY of an aggregate")
+	}
+}
+
+// dialect refuses spellings that the server reads otherwise than the parser
+// here does.
+func (a *analyzer) dialect(n *statement.FuncCall, name []string) bool {
+	if n.Funcformat == coerceSQLSyntax && name[len(name)-1] == "system_user" && a.cat.ServerVersion < 160000 {
+		a.refuse(CodeUnsupported, n.Location, `Quote it, as "system_user".`, "system_user means something else to this server")
+		return false
+	}
+	return true
+}
+
+// apply follows a function applied to values, without anything that only a
+// call's syntax can say.
+func (a *analyzer) apply(name []string, args []value, location int32) called {
+	return a.call(name, args, &statement.FuncCall{Location: location})
+}
+
+// call follows a function by its name: what it does is what the least trusted
+// function of that name and number of arguments does, whatever their types.
+func (a *analyzer) call(name []string, args []value, n *statement.FuncCall) called {
+	functions := a.functionsNamed(name, len(args))
+	if len(functions) == 0 {
+		a.unknownFunction(name, n.Location)
+		return called{}
+	}
+	var v value
+	for i := range args {
+		v = v.with(args[i])
+	}
+	var all *verdict
+	for _, f := range functions {
+		all = all.worse(&verdict{trust: functionTrust(f), result: f.Result, builtin: f.OID < policylang.FirstUserOID})
+	}
+	out := called{functions: functions, args: args}
+	bare := name[len(name)-1]
+	what := "function " + strings.Join(name, ".")
+	switch all.trust {
+	case opaqueCode:
+		a.opaque(n.Location, what)
+		out.value = value{label: everything(), risky: true}
+		return out
+	case hiddenCode:
+		a.tainted = true
+		v.label = everything()
+	case effectCode, settingCode:
+		if !v.label.bottom() && !a.stored {
+			a.refuse(CodeLaundering, n.Location, "", "%s and may not be given to %s", a.describe(v.label), what)
+		}
+		v.risky = true
+	case pureCode:
+	}
+	v.typ = a.resultType(all.result, functions, args)
+	if bare == "count" && all.builtin && a.countAllowed(v.label) {
+		v.label = label{}
+	}
+	if functionSets(functions) {
+		a.control(v.label, usePredicate, what+", whose number of rows depends on it", n.Location)
+	}
+	if all.trust == pureCode && !(all.builtin && totalFunction(bare, n.Args, args)) {
+		v = a.fallible(v, what, n.Location)
+	}
+	out.value = v
+	return out
+}
+
+// countAllowed reports whether the policies let values be counted.
+func (a *analyzer) countAllowed(l label) bool {
+	if l.bottom() || l.all {
+		return false
+	}
+	for _, id := range l.columns {
+		if a.prot.entries[id] == nil || a.prot.entries[id].count != policylang.KnobAllow {
+			return false
+		}
+	}
+	return true
+}
+
+// resultType returns the type of a call's result, if it is certain. Polymorphic
+// functions whose result has the type of their argument return that.
+func (a *analyzer) resultType(declared uint32, functions []*policylang.Function, args []value) uint32 {
+	t := a.cat.Type(declared)
+	switch {
+	case t == nil:
+		return a.resultByArguments(functions, args)
+	case t.Kind != policylang.TypePseudo || declared == typeRecord:
+		return declared
+	case declared == typeAnyElement && len(functions) == 1 && len(args) > 0 && slices.Equal(functions[0].Arguments[:1], []uint32{typeAnyElement}):
+		if args[0].typ != typeUnknown {
+			return args[0].typ
+		}
+	}
+	return 0
+}
+
+// resultByArguments looks for the one function whose arguments have exactly
+// the types given.
+func (a *analyzer) resultByArguments(functions []*policylang.Function, args []value) uint32 {
+	for _, f := range functions {
+		if len(f.Arguments) != len(args) {
+			continue
+		}
+		same := true
+		for i := range args {
+			same = same && f.Arguments[i] == args[i].typ
+		}
+		if same {
+			return f.Result
+		}
+	}
+	return 0
+}
+
+func functionSets(functions []*policylang.Function) bool {
+	return slices.ContainsFunc(functions, func(f *policylang.Function) bool { return f.SetOf })
+}
+
+// functionsNamed lists every function that a call by this name with n
+// arguments may mean.
+func (a *analyzer) functionsNamed(name []string, n int) []*policylang.Function {
+	var found []*policylang.Function
+	switch len(name) {
+	case 1:
+		found = a.cat.FindFunctions(a.env.SearchPath, name[0])
+	case 2:
+		found = a.cat.FunctionsNamed(a.schemaName(name[0]), name[1])
+	case 3:
+		if name[0] == a.env.Database {
+			found = a.cat.FunctionsNamed(a.schemaName(name[1]), name[2])
+		}
+	}
+	accepts := func(f *policylang.Function) bool { return f.Kind != policylang.FunctionProcedure && f.Accepts(n) }
+	for _, f := range found {
+		if !accepts(f) {
+			return slices.DeleteFunc(slices.Clone(found), func(f *policylang.Function) bool { return !accepts(f) })
+		}
+	}
+	return found
+}
+
+func (a *analyzer) unknownFunction(name []string, location int32) {
+	if a.env.SearchPath == nil && len(name) == 1 {
+		a.unknownPath(location, name[0])
+		return
+	}
+	a.refuse(CodeUnknown, location, "Check its name, its arguments and the search_path.", "function %q is not known", strings.Join(name, "."))
+}
+
+// projection follows a field of a row in functional notation: name(row) means
+// row.name if there is no such function.
+func (a *analyzer) projection(n *statement.FuncCall, name []string, args []value) (called, bool) {
+	if len(name) != 1 || len(args) != 1 || n.AggStar || n.AggDistinct || n.FuncVariadic ||
+		n.AggFilter != nil || len(n.AggOrder) > 0 || n.Over != nil || len(a.functionsNamed(name, 1)) > 0 {
+		return called{}, false
+	}
+	if a.fieldsOf(args[0]) == nil {
+		return called{}, false
+	}
+	return called{value: a.selectField(args[0], name[0], n.Location)}, true
+}
+
+// setConfig follows set_config. Only settings of applications, whose names have
+// a dot, may be set by it: what else a session may set is decided by whoever
+// sees its SET statements.
+func (a *analyzer) setConfig(n *statement.FuncCall) {
+	if a.stored || len(n.Args) == 0 {
+		return
+	}
+	name, ok := literal(n.Args[0])
+	if ok && strings.Contains(name, ".") && !strings.HasPrefix(strings.ToLower(name), "postern.") {
+		return
+	}
+	a.refuse(CodeServer, n.Location, "Use SET, or a setting of your application's own, with a dot in its name.",
+		"set_config may not change this setting while values are masked for you")
+}

@@ -1,0 +1,486 @@
+package lineage
+
+import (
+	"strings"
+
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// expr follows an expression. A nil node is bottom.
+func (a *analyzer) expr(n *statement.Node, s *scope) value {
+	inner := statement.Unwrap(n)
+	if inner == nil {
+		return value{}
+	}
+	if !a.enter() {
+		return value{}
+	}
+	defer a.leave()
+	switch n := inner.(type) {
+	case *statement.ColumnRef:
+		return a.columnRef(n, s)
+	case *statement.A_Const:
+		return constant(n)
+	case *statement.ParamRef:
+		return param(n, s)
+	case *statement.SQLValueFunction:
+		return plain(sqlValueType(int32(n.Op)))
+	case *statement.SetToDefault:
+		a.refuse(CodeUnsupported, n.Location, "", "DEFAULT is not allowed in this context")
+		return value{}
+	case *statement.A_Expr:
+		return a.operation(n, s)
+	case *statement.BoolExpr:
+		return a.shortCircuit(n.Args, s, typeBool, n.Location)
+	case *statement.NullTest:
+		return a.expr(n.Arg, s).computed(typeBool)
+	case *statement.BooleanTest:
+		return a.expr(n.Arg, s).computed(typeBool)
+	case *statement.CaseExpr:
+		return a.caseExpr(n, s)
+	case *statement.CoalesceExpr:
+		return a.shortCircuit(n.Args, s, 0, n.Location)
+	case *statement.MinMaxExpr:
+		return a.minMax(n, s)
+	case *statement.A_ArrayExpr:
+		return a.all(n.Elements, s)
+	case *statement.RowExpr:
+		return a.row(n, s)
+	case *statement.CollateClause:
+		return a.collate(n, s)
+	case *statement.A_Indirection:
+		return a.indirection(a.expr(n.Arg, s), n.Indirection, s, locate(n.Arg))
+	case *statement.FuncCall:
+		return a.funcCall(n, s).value
+	case *statement.TypeCast:
+		return a.cast(n, s)
+	case *statement.SubLink:
+		return a.subLink(n, s)
+	case *statement.NamedArgExpr:
+		return a.expr(n.Arg, s)
+	case *statement.GroupingFunc:
+		a.control(a.all(n.Args, s).label, useGroup, "GROUPING", n.Location)
+		return plain(typeInt4)
+	case *statement.CurrentOfExpr:
+		return plain(typeBool)
+	case *statement.MultiAssignRef:
+		return a.multiAssign(n, s)
+	case *statement.List:
+		return a.all(n.Items, s)
+	case *statement.XmlExpr:
+		return a.xmlExpr(n, s)
+	case *statement.XmlSerialize:
+		return a.fallible(a.expr(n.Expr, s).with(a.typed(n.TypeName)), "XMLSERIALIZE", n.Location)
+	case *statement.JsonObjectConstructor, *statement.JsonArrayConstructor, *statement.JsonArrayQueryConstructor,
+		*statement.JsonObjectAgg, *statement.JsonArrayAgg, *statement.JsonIsPredicate, *statement.JsonValueExpr,
+		*statement.JsonKeyValue:
+		return a.json(n, s)
+	default:
+		a.unsupported(n, "this expression")
+		return value{}
+	}
+}
+
+// all follows expressions whose values make up one.
+func (a *analyzer) all(list []*statement.Node, s *scope) value {
+	var v value
+	for _, n := range list {
+		v = v.with(a.expr(n, s))
+	}
+	return v
+}
+
+// constant is a literal; its type is what PostgreSQL first thinks it is.
+func constant(n *statement.A_Const) value {
+	switch {
+	case n.Isnull, n.GetSval() != nil:
+		return plain(typeUnknown)
+	case n.GetBoolval() != nil:
+		return plain(typeBool)
+	case n.GetIval() != nil:
+		return plain(typeInt4)
+	}
+	return value{}
+}
+
+// param is a parameter: what the client sends, or an argument of the SQL
+// function whose body is followed.
+func param(n *statement.ParamRef, s *scope) value {
+	for ; s != nil; s = s.parent {
+		if s.params != nil {
+			if i := int(n.Number) - 1; i >= 0 && i < len(s.params) {
+				return s.params[i].value()
+			}
+			return value{}
+		}
+	}
+	return value{}
+}
+
+// columnRef follows a name: a column, a whole row, or a function in attribute
+// notation.
+func (a *analyzer) columnRef(n *statement.ColumnRef, s *scope) value {
+	if len(n.Fields) == 0 {
+		a.unsupported(n, "this column reference")
+		return value{}
+	}
+	if isStar(n.Fields[len(n.Fields)-1]) {
+		if i := a.qualifier(stringList(n.Fields[:len(n.Fields)-1]), s, n.Location); i != nil {
+			return a.wholeRow(i)
+		}
+		return value{}
+	}
+	names := stringList(n.Fields)
+	if len(names) == 1 {
+		return a.bareName(names[0], s, n.Location)
+	}
+	if len(names) == 2 && a.argument(s, names) {
+		if v, ok := argumentNamed(s, names[1]); ok {
+			return v
+		}
+	}
+	i := a.qualifier(names[:len(names)-1], s, n.Location)
+	if i == nil {
+		return value{}
+	}
+	name := names[len(names)-1]
+	if v, ok := a.field(i, name, n.Location); ok {
+		return v
+	}
+	return a.attribute(name, a.wholeRow(i), n.Location)
+}
+
+func (a *analyzer) bareName(name string, s *scope, location int32) value {
+	if v, i := a.findColumn(s, name, location); i != nil || a.refusal != nil {
+		return v
+	}
+	if i := a.findItem(s, name, location); i != nil {
+		return a.wholeRow(i)
+	}
+	if v, ok := argumentNamed(s, name); ok {
+		return v
+	}
+	if a.refusal == nil {
+		a.refuse(CodeUnknown, location, "", "column %q does not exist, as far as is known", name)
+	}
+	return value{}
+}
+
+// argumentNamed finds an argument of the SQL function whose body is followed.
+func argumentNamed(s *scope, name string) (value, bool) {
+	for ; s != nil; s = s.parent {
+		for i := range s.params {
+			if s.params[i].name == name && name != "" {
+				return s.params[i].value(), true
+			}
+		}
+	}
+	return value{}, false
+}
+
+// argument reports whether a qualified name may mean function.argument.
+func (a *analyzer) argument(s *scope, names []string) bool {
+	return a.function != "" && names[0] == a.function && a.findQuietly(s, names[0]) == nil
+}
+
+// findQuietly is findItem without refusing anything.
+func (a *analyzer) findQuietly(s *scope, name string) *item {
+	for ; s != nil; s = s.parent {
+		for _, i := range s.items {
+			if i.named && !i.hidden(s) && i.alias == name {
+				return i
+			}
+		}
+	}
+	return nil
+}
+
+// qualifier finds the item that the names before a column mean.
+func (a *analyzer) qualifier(names []string, s *scope, location int32) *item {
+	var i *item
+	switch len(names) {
+	case 1:
+		i = a.findItem(s, names[0], location)
+	case 3:
+		if names[0] != a.env.Database {
+			a.refuse(CodeUnknown, location, "", "references to other databases are not possible: %q", names[0])
+			return nil
+		}
+		names = names[1:]
+		fallthrough
+	case 2:
+		schema := names[0]
+		if schema == "pg_temp" {
+			schema, _ = a.temporarySchema()
+		}
+		if r := a.cat.RelationNamed(schema, names[1]); r != nil {
+			i = a.findTable(s, r, location)
+		}
+	}
+	if i == nil && a.refusal == nil {
+		a.refuse(CodeUnknown, location, "", "%q is not in FROM", strings.Join(names, "."))
+	}
+	return i
+}
+
+// indirection follows subscripts and field selections.
+func (a *analyzer) indirection(base value, list []*statement.Node, s *scope, location int32) value {
+	v := base
+	for _, n := range list {
+		switch n := statement.Unwrap(n).(type) {
+		case *statement.A_Indices:
+			v = a.subscript(v, a.expr(n.Lidx, s).with(a.expr(n.Uidx, s)), n.IsSlice)
+		case *statement.String:
+			v = a.selectField(v, n.Sval, location)
+		case *statement.A_Star: // a whole row, except at the end of a select list's entry
+		default:
+			a.unsupported(n, "this subscript")
+		}
+	}
+	return v
+}
+
+func (a *analyzer) subscript(v, index value, slice bool) value {
+	out := v.with(index)
+	if t := a.cat.Type(v.typ); t != nil {
+		out.typ = t.Element
+		if slice || t.Element == 0 {
+			out.typ = v.typ
+		}
+	}
+	return out
+}
+
+// selectField follows (v).name: a field of a row, or else the function of that
+// name applied to it.
+func (a *analyzer) selectField(v value, name string, location int32) value {
+	if v.fields != nil {
+		for i := range v.fields {
+			if v.fields[i].name == name {
+				f := v.fields[i].value()
+				f.risky = v.risky
+				return f
+			}
+		}
+	} else {
+		for _, f := range a.fieldsOf(v) {
+			if f.name == name {
+				return value{typ: f.typ, label: v.label.derive(), risky: v.risky}
+			}
+		}
+	}
+	return a.attribute(name, v, location)
+}
+
+// attribute follows a function in attribute notation: v.name means name(v).
+// If there is none, name may be a field of a row whose type is not known.
+func (a *analyzer) attribute(name string, v value, location int32) value {
+	if len(a.functionsNamed([]string{name}, 1)) > 0 {
+		return a.apply([]string{name}, []value{v}, location).value
+	}
+	if v.fields != nil || (v.typ != 0 && v.typ != typeRecord) {
+		a.refuse(CodeUnknown, location, "", "column %q does not exist, as far as is known", name)
+	}
+	return value{label: v.label.derive(), risky: true}
+}
+
+// shortCircuit follows expressions of which later ones may not be evaluated,
+// depending on earlier ones: AND, OR and COALESCE.
+func (a *analyzer) shortCircuit(list []*statement.Node, s *scope, typ uint32, location int32) value {
+	var v value
+	for i, n := range list {
+		e := a.expr(n, s)
+		if e.risky {
+			a.control(v.label, useFallible, "a condition before something that may fail", location)
+		}
+		if i == 0 {
+			v = e.computed(e.typ)
+		} else {
+			was := v.typ
+			v = v.with(e)
+			if was == e.typ {
+				v.typ = was
+			}
+		}
+	}
+	if typ != 0 {
+		v.typ = typ
+	}
+	return v
+}
+
+// caseExpr follows CASE: the result depends on the conditions.
+func (a *analyzer) caseExpr(n *statement.CaseExpr, s *scope) value {
+	conditions := a.expr(n.Arg, s)
+	v := value{}
+	guarded := func(e value, location int32) {
+		if e.risky {
+			a.control(conditions.label, useFallible, "a condition before something that may fail", location)
+		}
+	}
+	types := resultType{}
+	for _, w := range n.Args {
+		when, ok := statement.Unwrap(w).(*statement.CaseWhen)
+		if !ok {
+			a.unsupported(statement.Unwrap(w), "this CASE")
+			return v
+		}
+		c := a.expr(when.Expr, s)
+		guarded(c, when.Location)
+		if n.Arg != nil {
+			c = c.with(a.operator([]string{"="}, conditions, c, when.Location))
+		}
+		conditions = conditions.with(c)
+		r := a.expr(when.Result, s)
+		guarded(r, when.Location)
+		types.add(r.typ)
+		v = v.with(r)
+	}
+	r := a.expr(n.Defresult, s)
+	guarded(r, n.Location)
+	if n.Defresult != nil {
+		types.add(r.typ)
+	}
+	v = v.with(r).with(conditions)
+	v.typ = types.common()
+	return v
+}
+
+// resultType is the type that several expressions have in common.
+type resultType struct {
+	typ   uint32
+	mixed bool
+}
+
+func (t *resultType) add(typ uint32) {
+	switch {
+	case typ == typeUnknown:
+	case t.typ == 0:
+		t.typ, t.mixed = typ, t.mixed || typ == 0
+	case t.typ != typ:
+		t.mixed = true
+	}
+}
+
+func (t *resultType) common() uint32 {
+	if t.mixed {
+		return 0
+	}
+	return t.typ
+}
+
+func (a *analyzer) minMax(n *statement.MinMaxExpr, s *scope) value {
+	var v value
+	var types resultType
+	for _, arg := range n.Args {
+		e := a.expr(arg, s)
+		types.add(e.typ)
+		v = v.with(e)
+	}
+	v.typ = types.common()
+	return v
+}
+
+// row follows ROW(…), in which stars are expanded.
+func (a *analyzer) row(n *statement.RowExpr, s *scope) value {
+	out := value{typ: typeRecord, fields: []column{}}
+	for _, arg := range n.Args {
+		if columns, ok := a.star(arg, s); ok {
+			out.fields = append(out.fields, columns...)
+			continue
+		}
+		v := a.expr(arg, s)
+		out.risky = out.risky || v.risky
+		out.fields = append(out.fields, column{typ: v.typ, label: v.label, fields: v.fields})
+	}
+	for i := range out.fields {
+		out.fields[i].name = fieldName(i)
+	}
+	out.label = labels(out.fields).derive()
+	return out
+}
+
+// collate follows COLLATE, which leaves the value as it is.
+func (a *analyzer) collate(n *statement.CollateClause, s *scope) value {
+	v := a.expr(n.Arg, s)
+	v.fields = nil
+	return v
+}
+
+// subLink follows a sub-select in an expression.
+func (a *analyzer) subLink(n *statement.SubLink, s *scope) value {
+	inner := &scope{parent: s}
+	if n.SubLinkType == subLinkExists {
+		a.query(n.Subselect, inner, nil)
+		return value{typ: typeBool, risky: true}
+	}
+	test := a.expr(n.Testexpr, s)
+	columns := a.query(n.Subselect, inner, nil)
+	if a.refusal != nil {
+		return value{}
+	}
+	switch n.SubLinkType {
+	case subLinkExpr, subLinkArray:
+		if len(columns) != 1 {
+			a.refuse(CodeUnknown, n.Location, "", "subquery must return only one column")
+			return value{}
+		}
+		v := columns[0].value()
+		v.risky = true
+		if n.SubLinkType == subLinkArray {
+			return value{label: v.label.derive(), typ: a.arrayOf(v.typ), risky: true}
+		}
+		return v
+	case subLinkAny, subLinkAll:
+		name := stringList(n.OperName)
+		if len(name) == 0 {
+			name = []string{"="}
+		}
+		v := test.with(value{label: labels(columns)}).with(a.operator(name, test, value{label: labels(columns)}, n.Location))
+		v.typ, v.risky = typeBool, true
+		return v
+	}
+	a.unsupported(n, "this sub-select")
+	return value{}
+}
+
+func (a *analyzer) arrayOf(typ uint32) uint32 {
+	if t := a.cat.Type(typ); t != nil {
+		return t.Array
+	}
+	return 0
+}
+
+// multiAssign follows one column of SET (a, b) = …
+func (a *analyzer) multiAssign(n *statement.MultiAssignRef, s *scope) value {
+	i := int(n.Colno) - 1
+	switch source := statement.Unwrap(n.Source).(type) {
+	case *statement.RowExpr:
+		if i >= 0 && i < len(source.Args) {
+			return a.expr(source.Args[i], s)
+		}
+	case *statement.SubLink:
+		columns := a.query(source.Subselect, &scope{parent: s}, nil)
+		if i >= 0 && i < len(columns) {
+			v := columns[i].value()
+			v.risky = true
+			return v
+		}
+	}
+	if a.refusal == nil {
+		a.unsupported(n, "this assignment")
+	}
+	return value{}
+}
+
+// fallible is told that what a value was just computed by may fail.
+func (a *analyzer) fallible(v value, what string, location int32) value {
+	a.control(v.label, useFallible, what, location)
+	v.risky = true
+	return v
+}
+
+// unsupported refuses a node that has no rule.
+func (a *analyzer) unsupported(n any, what string) {
+	a.refuse(CodeUnsupported, locateInner(n), "", "%s is not supported while values are masked for you", what)
+}

@@ -1,0 +1,156 @@
+package lineage
+
+import (
+	"slices"
+
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// functionItem reads functions in FROM. They see the items to their left.
+func (a *analyzer) functionItem(n *statement.RangeFunction, s *scope) *item {
+	columns := a.lateral(true, s, func() []column { return a.functionColumns(n, s) })
+	if n.Ordinality {
+		columns = append(columns, column{name: "ordinality", typ: typeInt8})
+	}
+	i := &item{columns: columns, named: true, bare: true, lateralOK: true}
+	if n.Alias != nil {
+		i.columns = a.rename(columns, n.Alias, -1)
+	}
+	if len(columns) > 0 {
+		i.alias = columns[0].name // a function without an alias goes by its own name
+	}
+	i.alias = a.functionAlias(n, i.alias)
+	i.renamed = true
+	return i
+}
+
+// functionAlias returns the name of a function item: its alias, or else the
+// first function's name.
+func (a *analyzer) functionAlias(n *statement.RangeFunction, otherwise string) string {
+	if n.Alias != nil && n.Alias.Aliasname != "" {
+		return n.Alias.Aliasname
+	}
+	if len(n.Functions) > 0 {
+		if list, ok := statement.Unwrap(n.Functions[0]).(*statement.List); ok && len(list.Items) > 0 {
+			return a.columnName(list.Items[0])
+		}
+	}
+	return otherwise
+}
+
+func (a *analyzer) functionColumns(n *statement.RangeFunction, s *scope) []column {
+	var out []column
+	for _, f := range n.Functions {
+		list, ok := statement.Unwrap(f).(*statement.List)
+		if !ok || len(list.Items) == 0 {
+			a.unsupported(n, "this function in FROM")
+			return nil
+		}
+		definitions := n.Coldeflist
+		if len(list.Items) > 1 && statement.Unwrap(list.Items[1]) != nil {
+			if own, ok := statement.Unwrap(list.Items[1]).(*statement.List); ok {
+				definitions = own.Items
+			}
+		}
+		name := a.columnName(list.Items[0])
+		if len(n.Functions) == 1 && n.Alias != nil && n.Alias.Aliasname != "" {
+			name = n.Alias.Aliasname // the one column of a function that returns no row
+		}
+		out = append(out, a.calledColumns(list.Items[0], definitions, name, s)...)
+	}
+	return out
+}
+
+// calledColumns are the columns that one function in FROM returns.
+func (a *analyzer) calledColumns(n *statement.Node, definitions []*statement.Node, name string, s *scope) []column {
+	call, ok := statement.Unwrap(n).(*statement.FuncCall)
+	if !ok { // current_date, coalesce and their kin: one row of one column
+		v := a.expr(n, s)
+		return []column{{name: name, typ: v.typ, label: v.label, fields: v.fields}}
+	}
+	c := a.funcCall(call, s)
+	if a.refusal != nil {
+		return nil
+	}
+	if len(definitions) > 0 {
+		return a.definedColumns(definitions, c.label)
+	}
+	if columns := a.returned(c); columns != nil {
+		return columns
+	}
+	return []column{{name: name, typ: c.typ, label: c.label}}
+}
+
+// definedColumns are the columns of a column definition list.
+func (a *analyzer) definedColumns(list []*statement.Node, l label) []column {
+	out := make([]column, 0, len(list))
+	for _, n := range list {
+		d, ok := statement.Unwrap(n).(*statement.ColumnDef)
+		if !ok {
+			a.unsupported(statement.Unwrap(n), "this column definition")
+			return out
+		}
+		v := a.typed(d.TypeName)
+		out = append(out, column{name: d.Colname, typ: v.typ, label: join(l.derive(), v.label)})
+	}
+	return out
+}
+
+// returned are the columns of a function that returns rows; nil if it returns
+// a value. If functions of one name differ in that, the types of the arguments
+// decide.
+func (a *analyzer) returned(c called) []column {
+	f := chosen(c.functions, c.args)
+	if f == nil {
+		return nil
+	}
+	var out []column
+	switch {
+	case len(f.Outputs) > 1 || (len(f.Outputs) == 1 && f.Result == typeRecord):
+		for i, o := range f.Outputs {
+			name := o.Name
+			if name == "" {
+				name = "column" + fieldName(i)[1:]
+			}
+			out = append(out, column{name: name, typ: o.Type, label: c.label.derive()})
+		}
+	default:
+		out = a.fieldsOf(value{typ: a.returnedType(c, f), label: c.label})
+		for i := range out {
+			out[i].label = c.label.derive()
+		}
+	}
+	return out
+}
+
+// returnedType is the type of what f returns: the call's, if that is known.
+func (a *analyzer) returnedType(c called, f *policylang.Function) uint32 {
+	if c.typ != 0 {
+		return c.typ
+	}
+	return f.Result
+}
+
+// chosen picks the function that a call means, as far as the columns that it
+// returns go.
+func chosen(functions []*policylang.Function, args []value) *policylang.Function {
+	if len(functions) == 0 {
+		return nil
+	}
+	first := functions[0]
+	if !slices.ContainsFunc(functions, func(f *policylang.Function) bool { return len(f.Outputs) != len(first.Outputs) }) {
+		return first
+	}
+	for _, f := range functions {
+		if len(args) == 1 && len(f.Arguments) == 1 && f.Arguments[0] == args[0].typ {
+			return f
+		}
+	}
+	for _, f := range functions {
+		if len(f.Outputs) == 0 {
+			return f
+		}
+	}
+	return first
+}

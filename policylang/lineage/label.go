@@ -1,0 +1,130 @@
+package lineage
+
+import (
+	"slices"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// label says which protected values a value depends on. The zero label is
+// bottom: none. Labels are immutable and share their columns.
+//
+// A label that is not derived is direct: the value is, unchanged, the value of
+// one of the columns. It may then be shown through their mask. A derived value
+// is computed from them and is never shown. A label with all set depends on
+// things that cannot be known.
+type label struct {
+	columns []policylang.ColumnID // protected columns, sorted, distinct
+	derived bool
+	all     bool
+}
+
+// everything is the label of what an opaque computation returns.
+func everything() label { return label{derived: true, all: true} }
+
+func direct(id policylang.ColumnID) label {
+	return label{columns: []policylang.ColumnID{id}}
+}
+
+func (l label) bottom() bool { return len(l.columns) == 0 && !l.all }
+
+// derive returns the label of a value computed from one labelled l.
+func (l label) derive() label {
+	if l.bottom() {
+		return l
+	}
+	l.derived = true
+	return l
+}
+
+// join returns the label of a value that is one of two: as in the arms of a
+// UNION. Joining with bottom leaves a label direct.
+func join(a, b label) label {
+	switch {
+	case a.bottom():
+		return b
+	case b.bottom():
+		return a
+	}
+	return label{
+		columns: union(a.columns, b.columns),
+		derived: a.derived || b.derived,
+		all:     a.all || b.all,
+	}
+}
+
+// union merges two sorted sets, returning one of them if it holds the other.
+func union(a, b []policylang.ColumnID) []policylang.ColumnID {
+	switch {
+	case len(b) == 0 || slices.Equal(a, b):
+		return a
+	case len(a) == 0:
+		return b
+	}
+	out := make([]policylang.ColumnID, 0, len(a)+len(b))
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case j == len(b) || (i < len(a) && a[i].Compare(b[j]) < 0):
+			out = append(out, a[i])
+			i++
+		case i == len(a) || a[i].Compare(b[j]) > 0:
+			out = append(out, b[j])
+			j++
+		default:
+			out = append(out, a[i])
+			i, j = i+1, j+1
+		}
+	}
+	if len(out) == len(a) {
+		return a
+	}
+	return out
+}
+
+func (l label) equal(m label) bool {
+	return l.derived == m.derived && l.all == m.all && slices.Equal(l.columns, m.columns)
+}
+
+// value is what is known of an expression's value.
+type value struct {
+	label  label
+	typ    uint32   // type OID; 0 if unknown
+	fields []column // of a row whose columns are known; nil otherwise
+	risky  bool     // evaluating it may fail, or has an effect
+}
+
+// plain is a value of a known type that depends on nothing protected.
+func plain(typ uint32) value { return value{typ: typ} }
+
+// computed returns a value made out of v: it is derived and no longer a row.
+func (v value) computed(typ uint32) value {
+	return value{label: v.label.derive(), typ: typ, risky: v.risky}
+}
+
+// with returns the value made out of both v and w.
+func (v value) with(w value) value {
+	return value{label: join(v.label, w.label).derive(), risky: v.risky || w.risky}
+}
+
+// column is a column of a query, or of an item of FROM.
+type column struct {
+	name   string
+	typ    uint32 // 0 if unknown
+	label  label
+	fields []column // of a row value whose columns are known
+
+	id     policylang.ColumnID   // of a relation's column; zero otherwise
+	others []policylang.ColumnID // columns that USING merged into it
+}
+
+func (c *column) value() value { return value{label: c.label, typ: c.typ, fields: c.fields} }
+
+// labels joins the labels of columns.
+func labels(columns []column) label {
+	var l label
+	for i := range columns {
+		l = join(l, columns[i].label)
+	}
+	return l
+}

@@ -1,0 +1,94 @@
+package lineage
+
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// Numbers of the parser's enumerations. They are part of its protocol; a test
+// holds them against its names.
+const (
+	setopNone      = 1
+	setopUnion     = 2
+	setopIntersect = 3
+
+	joinInner = 1
+	joinLeft  = 2
+	joinFull  = 3
+	joinRight = 4
+
+	boolAnd = 1
+
+	exprOp            = 1
+	exprOpAny         = 2
+	exprOpAll         = 3
+	exprDistinct      = 4
+	exprNotDistinct   = 5
+	exprNullif        = 6
+	exprIn            = 7
+	exprLike          = 8
+	exprIlike         = 9
+	exprSimilar       = 10
+	exprBetween       = 11
+	exprNotBetween    = 12
+	exprBetweenSym    = 13
+	exprNotBetweenSym = 14
+
+	subLinkExists = 1
+	subLinkAll    = 2
+	subLinkAny    = 3
+	subLinkExpr   = 5
+	subLinkArray  = 7
+
+	minMaxGreatest  = 1
+	coerceSQLSyntax = 4
+
+	onConflictUpdate = 3
+
+	commandUpdate  = 3
+	commandInsert  = 4
+	commandDelete  = 5
+	commandNothing = 8
+
+	transactionCommit  = 3
+	transactionPrepare = 8
+)
+
+const knobEquality = policylang.KnobEquality
+
+// located is a node that knows where it stands.
+type located interface{ GetLocation() int32 }
+
+// locate returns the byte offset of an expression, or -1.
+func locate(n *statement.Node) int32 { return locateInner(statement.Unwrap(n)) }
+
+func locateInner(n any) int32 {
+	switch n := n.(type) {
+	case nil:
+		return -1
+	case *statement.A_Expr:
+		if l := locate(n.Lexpr); l >= 0 {
+			return l
+		}
+	case *statement.TypeCast:
+		if l := locate(n.Arg); l >= 0 {
+			return l
+		}
+	case *statement.BoolExpr:
+		if len(n.Args) > 0 && n.Location < 0 {
+			return locate(n.Args[0])
+		}
+	case *statement.NullTest:
+		return locate(n.Arg)
+	case *statement.A_Indirection:
+		return locate(n.Arg)
+	case *statement.List:
+		if len(n.Items) > 0 {
+			return locate(n.Items[0])
+		}
+	}
+	if l, ok := n.(located); ok {
+		return l.GetLocation()
+	}
+	return -1
+}

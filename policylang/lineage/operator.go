@@ -1,0 +1,160 @@
+package lineage
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// operation follows an operator expression and its kin.
+func (a *analyzer) operation(n *statement.A_Expr, s *scope) value {
+	name := stringList(n.Name)
+	if _, ok := statement.Unwrap(n.Lexpr).(*statement.RowExpr); ok {
+		if link, ok := statement.Unwrap(n.Rexpr).(*statement.SubLink); ok && link.SubLinkType == subLinkExpr {
+			return a.rowComparison(n, link, s)
+		}
+	}
+	l, r := a.expr(n.Lexpr, s), a.expr(n.Rexpr, s)
+	switch n.Kind {
+	case exprOp:
+		if isPattern(name) {
+			return a.match(name, l, r, n)
+		}
+		return a.operator(name, l, r, n.Location)
+	case exprOpAny, exprOpAll, exprIn, exprDistinct, exprNotDistinct:
+		if n.Kind == exprDistinct || n.Kind == exprNotDistinct {
+			name = []string{"="}
+		}
+		v := a.operator(name, l, r, n.Location)
+		v.typ = typeBool
+		return v
+	case exprNullif:
+		v := a.operator([]string{"="}, l, r, n.Location)
+		v.typ = l.typ
+		return v
+	case exprLike, exprIlike, exprSimilar:
+		return a.match(name, l, r, n)
+	case exprBetween, exprNotBetween, exprBetweenSym, exprNotBetweenSym:
+		v := a.operator([]string{">="}, l, r, n.Location).with(a.operator([]string{"<="}, l, r, n.Location))
+		v.typ = typeBool
+		return v
+	}
+	a.unsupported(n, "this expression")
+	return value{}
+}
+
+// rowComparison follows (a, b) = (SELECT …).
+func (a *analyzer) rowComparison(n *statement.A_Expr, link *statement.SubLink, s *scope) value {
+	l := a.expr(n.Lexpr, s)
+	columns := a.query(link.Subselect, &scope{parent: s}, nil)
+	v := a.operator(stringList(n.Name), l, value{label: labels(columns).derive()}, n.Location)
+	v.typ, v.risky = typeBool, true
+	return v
+}
+
+// operator follows an operator by its name: what it does is what the least
+// trusted operator of that name does, whatever the types.
+func (a *analyzer) operator(name []string, l, r value, location int32) value {
+	v := l.with(r)
+	verdict := a.operatorVerdict(name)
+	switch {
+	case verdict == nil:
+		a.unknownOperator(name, location)
+		return v
+	case verdict.trust == opaqueCode:
+		a.opaque(location, "operator "+strings.Join(name, "."))
+		return value{label: everything(), risky: true}
+	}
+	v.typ = verdict.result
+	if !verdict.builtin || !totalOperator(name[len(name)-1], l, r) {
+		v = a.fallible(v, "operator "+name[len(name)-1], location)
+	}
+	return v
+}
+
+func (a *analyzer) unknownOperator(name []string, location int32) {
+	if a.env.SearchPath == nil && len(name) == 1 {
+		a.unknownPath(location, name[0])
+		return
+	}
+	a.refuse(CodeUnknown, location, "", "operator %s is not known", strings.Join(name, "."))
+}
+
+// operatorVerdict joins the verdicts on every operator that a name may mean;
+// nil if there is none.
+func (a *analyzer) operatorVerdict(name []string) *verdict {
+	if len(name) > 1 {
+		return a.prot.operatorVerdict(a.schemaName(name[len(name)-2]), name[len(name)-1])
+	}
+	var all *verdict
+	for _, schema := range a.env.SearchPath {
+		if policylang.IsTemporarySchema(schema) {
+			continue
+		}
+		all = all.worse(a.prot.operatorVerdict(schema, name[0]))
+	}
+	return all
+}
+
+// schemaName resolves pg_temp to the session's temporary schema.
+func (a *analyzer) schemaName(schema string) string {
+	if schema == "pg_temp" {
+		if own, ok := a.temporarySchema(); ok {
+			return own
+		}
+	}
+	return schema
+}
+
+// isPattern reports whether an operator matches a pattern.
+func isPattern(name []string) bool {
+	return slices.Contains([]string{"~~", "!~~", "~~*", "!~~*"}, name[len(name)-1])
+}
+
+// match follows LIKE and its kin. Matching fails where a pattern ends in an
+// escape, which is reached or not depending on the value: only a literal
+// pattern without one is safe.
+func (a *analyzer) match(name []string, l, r value, n *statement.A_Expr) value {
+	v := a.operator(name, l, r, n.Location)
+	v.typ = typeBool
+	if v.label.bottom() {
+		v.risky = l.risky || r.risky || !safePattern(n.Rexpr)
+		return v
+	}
+	if !safePattern(n.Rexpr) || !r.label.bottom() {
+		return a.fallible(v, "a match with this pattern", n.Location)
+	}
+	return v
+}
+
+func safePattern(n *statement.Node) bool {
+	text, ok := literal(n)
+	return ok && !strings.Contains(text, `\`)
+}
+
+// literal returns the text of a string constant.
+func literal(n *statement.Node) (string, bool) {
+	switch n := statement.Unwrap(n).(type) {
+	case *statement.A_Const:
+		if s := n.GetSval(); s != nil && !n.Isnull {
+			return s.Sval, true
+		}
+	case *statement.TypeCast:
+		return literal(n.Arg)
+	}
+	return "", false
+}
+
+// totalOperator reports whether a built-in operator cannot fail on these
+// operands, whatever their values: comparisons, and concatenation of texts.
+func totalOperator(name string, l, r value) bool {
+	switch name {
+	case "=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "^@", "->", "->>", "#>", "#>>":
+		return true
+	case "||":
+		return (l.label.bottom() || isText(l.typ)) && (r.label.bottom() || isText(r.typ)) && (isText(l.typ) || isText(r.typ))
+	}
+	return false
+}

@@ -1,0 +1,178 @@
+package lineage
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// Protection is a set of masks bound to the columns of one catalog, with
+// everything that follows: partitions and inheritance, foreign keys, generated
+// columns, views and materialised views. It is safe for concurrent use; what a
+// view reads is worked out when a statement first mentions it.
+type Protection struct {
+	cat     *policylang.Catalog
+	entries map[policylang.ColumnID]*entry // protected columns
+	derived map[policylang.ColumnID]label  // generated columns computed from them
+
+	memo   sync.Map // relation OID -> *relation: relations as statements see them
+	stores sync.Map // relation OID -> *store: what writing to them runs
+	trust  sync.Map // qualified name -> *verdict: what functions and operators of it do
+}
+
+// entry is how a column is protected.
+type entry struct {
+	transform policylang.Transform
+	policies  []string // sorted
+
+	predicates, order, group, count policylang.Knob
+}
+
+// absorb makes e as strict as o too, and reports whether that changed e.
+func (e *entry) absorb(o *entry) bool {
+	was := *e
+	e.transform = policylang.Strictest(e.transform, o.transform)
+	e.policies = unite(e.policies, o.policies)
+	e.predicates = stricter(e.predicates, o.predicates)
+	e.order = stricter(e.order, o.order)
+	e.group = stricter(e.group, o.group)
+	e.count = stricter(e.count, o.count)
+	return e.transform != was.transform || len(e.policies) != len(was.policies) ||
+		e.predicates != was.predicates || e.order != was.order || e.group != was.group || e.count != was.count
+}
+
+func stricter(a, b policylang.Knob) policylang.Knob {
+	switch {
+	case a == policylang.KnobAllow:
+		return b
+	case b == policylang.KnobAllow:
+		return a
+	case a == policylang.KnobEquality && b == policylang.KnobEquality:
+		return a
+	}
+	return policylang.KnobDeny
+}
+
+func unite(a, b []string) []string {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Protect binds masks to the columns of a catalog. Masks that only observe are
+// left out.
+func Protect(cat *policylang.Catalog, masks *policylang.MaskSet) *Protection {
+	p := &Protection{
+		cat:     cat,
+		entries: map[policylang.ColumnID]*entry{},
+		derived: map[policylang.ColumnID]label{},
+	}
+	if masks == nil || cat == nil {
+		return p
+	}
+	for i := range masks.Masks {
+		p.bind(&masks.Masks[i])
+	}
+	p.spread()
+	p.deriveGenerated()
+	p.bindViews()
+	return p
+}
+
+// Empty reports whether nothing is protected: then every statement passes as
+// it is and Analyze need not be asked.
+func (p *Protection) Empty() bool { return len(p.entries) == 0 }
+
+// Transform returns how values of a column are changed, and whether they are at
+// all: what the result stream's own origin (table OID and attribute number)
+// is checked against. Values computed from protected columns are redacted. A
+// whole row (number 0) of a relation with a protected column is, too.
+func (p *Protection) Transform(rel uint32, attnum int16) (policylang.Transform, bool) {
+	if p.Empty() {
+		return policylang.Transform{}, false
+	}
+	r := p.cat.Relation(rel)
+	if r == nil {
+		return policylang.Transform{}, false
+	}
+	l := p.columnLabel(r, attnum)
+	if l.bottom() {
+		return policylang.Transform{}, false
+	}
+	if t, ok := p.shown(l); ok {
+		return t, true
+	}
+	return policylang.Transform{Kind: policylang.TransformRedact}, true
+}
+
+func (p *Protection) columnLabel(r *policylang.CatalogRelation, attnum int16) label {
+	seen := p.relation(r, nil)
+	if attnum == 0 {
+		return labels(seen.columns).derive()
+	}
+	for i := range seen.columns {
+		if seen.columns[i].id.Column == attnum {
+			return seen.columns[i].label
+		}
+	}
+	return label{}
+}
+
+// Columns returns every protected column of tables, and of views that a policy
+// names, sorted. What other views derive from them is not listed.
+func (p *Protection) Columns() []policylang.ColumnID {
+	return slices.SortedFunc(maps.Keys(p.entries), policylang.ColumnID.Compare)
+}
+
+// shown returns the transform that a value labelled l is shown through: the
+// value must be, unchanged, that of a column, and if of several, all must be
+// masked alike.
+func (p *Protection) shown(l label) (policylang.Transform, bool) {
+	if l.bottom() || l.derived || l.all {
+		return policylang.Transform{}, false
+	}
+	first := p.entries[l.columns[0]]
+	if first == nil {
+		return policylang.Transform{}, false
+	}
+	for _, id := range l.columns[1:] {
+		e := p.entries[id]
+		if e == nil || e.transform != first.transform || !slices.Equal(e.policies, first.policies) {
+			return policylang.Transform{}, false
+		}
+	}
+	return first.transform, true
+}
+
+// policies returns the names of the policies that protect any of the columns.
+func (p *Protection) policies(columns []policylang.ColumnID) []string {
+	var names []string
+	for _, id := range columns {
+		switch e := p.entries[id]; {
+		case e == nil:
+		case names == nil:
+			names = e.policies
+		default:
+			names = unite(names, e.policies)
+		}
+	}
+	return names
+}
+
+// knob returns what the policies of a column say about a use of it.
+func (p *Protection) knob(id policylang.ColumnID, u use) policylang.Knob {
+	e := p.entries[id]
+	if e == nil {
+		return policylang.KnobDeny
+	}
+	switch u {
+	case useOrder:
+		return e.order
+	case useGroup:
+		return e.group
+	case usePredicate, useFallible:
+	}
+	return e.predicates
+}

@@ -1,0 +1,264 @@
+package lineage
+
+import (
+	"slices"
+
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// enter begins a nested node; leave ends it.
+func (a *analyzer) enter() bool {
+	a.depth++
+	if a.depth > maxDepth {
+		a.refuse(CodeTooComplex, -1, "Nest less deeply.", "the statement is nested too deeply to follow")
+	}
+	return a.spend(1)
+}
+
+func (a *analyzer) leave() { a.depth-- }
+
+// query follows a query and returns the columns of its rows. Besides SELECT,
+// statements with RETURNING are queries where the grammar lets them be. A
+// recursive WITH query gives itself as self.
+func (a *analyzer) query(n *statement.Node, outer *scope, self *cte) []column {
+	if !a.enter() {
+		return nil
+	}
+	defer a.leave()
+	switch n := statement.Unwrap(n).(type) {
+	case *statement.SelectStmt:
+		return a.selectStmt(n, outer, self)
+	case *statement.InsertStmt:
+		return a.insert(n, outer)
+	case *statement.UpdateStmt:
+		return a.update(n, outer)
+	case *statement.DeleteStmt:
+		return a.delete(n, outer)
+	case *statement.MergeStmt:
+		return a.merge(n, outer)
+	default:
+		a.unsupported(n, "this kind of query")
+		return nil
+	}
+}
+
+func (a *analyzer) selectStmt(n *statement.SelectStmt, outer *scope, self *cte) []column {
+	if !a.enter() {
+		return nil
+	}
+	defer a.leave()
+	s := &scope{parent: a.with(n.WithClause, outer)}
+	var columns []column
+	switch {
+	case n.Op > setopNone:
+		columns = a.setOperation(n, s, self)
+	case len(n.ValuesLists) > 0:
+		columns = a.values(n, s)
+	default:
+		columns = a.plainSelect(n, s)
+	}
+	a.predicate(n.LimitOffset, &scope{parent: s.parent}, "OFFSET")
+	a.predicate(n.LimitCount, &scope{parent: s.parent}, "LIMIT")
+	if n.IntoClause != nil {
+		a.into(n.IntoClause, columns, n.IntoClause.Rel.GetLocation())
+	}
+	if len(columns) > maxTargets {
+		a.refuse(CodeTooComplex, -1, "Select fewer columns.", "target lists can have at most %d entries", maxTargets)
+	}
+	return columns
+}
+
+func (a *analyzer) plainSelect(n *statement.SelectStmt, s *scope) []column {
+	a.from(n.FromClause, s)
+	targets := a.targetList(n.TargetList, s)
+	a.where(n.WhereClause, s, "WHERE")
+	for _, g := range n.GroupClause {
+		a.groupItem(g, s, targets)
+	}
+	a.predicate(n.HavingClause, s, "HAVING")
+	for _, w := range n.WindowClause {
+		if def, ok := statement.Unwrap(w).(*statement.WindowDef); ok {
+			a.window(def, s)
+		}
+	}
+	a.distinct(n.DistinctClause, s, targets)
+	a.sort(n.SortClause, s, targets, "ORDER BY")
+	a.locking(n.LockingClause)
+	return columnsOf(targets)
+}
+
+// locking reads FOR UPDATE and its kind, which locks rows that are read anyway.
+func (a *analyzer) locking(list []*statement.Node) {
+	for _, n := range list {
+		if _, ok := statement.Unwrap(n).(*statement.LockingClause); !ok {
+			a.unsupported(statement.Unwrap(n), "this locking clause")
+		}
+	}
+}
+
+// predicate follows an expression that decides which rows there are.
+func (a *analyzer) predicate(n *statement.Node, s *scope, clause string) {
+	if n == nil {
+		return
+	}
+	v := a.expr(n, s)
+	a.control(v.label, usePredicate, clause, locate(n))
+}
+
+// where follows a WHERE. A policy may let a masked column be compared with one
+// constant by =.
+func (a *analyzer) where(n *statement.Node, s *scope, clause string) {
+	if n == nil {
+		return
+	}
+	guessed := false
+	for _, c := range conjuncts(n, nil) {
+		guesses := a.equality
+		if !guessed && a.guess(c, s) {
+			guessed = a.equality > guesses
+			continue
+		}
+		a.predicate(c, s, clause)
+	}
+}
+
+// conjuncts splits a condition at its top-level ANDs.
+func conjuncts(n *statement.Node, into []*statement.Node) []*statement.Node {
+	b, ok := statement.Unwrap(n).(*statement.BoolExpr)
+	if !ok || b.Boolop != boolAnd {
+		return append(into, n)
+	}
+	for _, arg := range b.Args {
+		into = conjuncts(arg, into)
+	}
+	return into
+}
+
+// guess reports whether a condition is the comparison of a masked column with a
+// constant, in a way that its policies' equality knob lets pass, and counts it.
+func (a *analyzer) guess(n *statement.Node, s *scope) bool {
+	e, ok := statement.Unwrap(n).(*statement.A_Expr)
+	if !ok || e.Kind != exprOp || !slices.Equal(stringList(e.Name), []string{"="}) {
+		return false
+	}
+	ref, constant := e.Lexpr, e.Rexpr
+	if isConstant(ref) {
+		ref, constant = constant, ref
+	}
+	if _, ok := statement.Unwrap(ref).(*statement.ColumnRef); !ok || !isConstant(constant) {
+		return false
+	}
+	v := a.expr(ref, s)
+	if v.label.bottom() || v.label.derived || !a.equalityAllowed(v.label) {
+		return false
+	}
+	a.operator([]string{"="}, v, a.expr(constant, s), e.Location)
+	a.equality++
+	return true
+}
+
+func (a *analyzer) equalityAllowed(l label) bool {
+	for _, id := range l.columns {
+		if k := a.prot.knob(id, usePredicate); k != knobEquality {
+			return false
+		}
+	}
+	return true
+}
+
+// isConstant reports whether the expression is a literal or a parameter,
+// perhaps cast.
+func isConstant(n *statement.Node) bool {
+	switch n := statement.Unwrap(n).(type) {
+	case *statement.A_Const, *statement.ParamRef:
+		return true
+	case *statement.TypeCast:
+		return isConstant(n.Arg)
+	}
+	return false
+}
+
+// setOperation follows UNION, INTERSECT and EXCEPT.
+func (a *analyzer) setOperation(n *statement.SelectStmt, s *scope, self *cte) []column {
+	left := a.selectStmt(n.Larg, s, nil)
+	var out []column
+	if self != nil && n.Op == setopUnion {
+		out = a.recursion(n, s, self, left)
+	} else {
+		right := a.selectStmt(n.Rarg, s, nil)
+		out = a.arms(left, right)
+	}
+	if n.Op != setopUnion {
+		a.control(labels(out), usePredicate, setopName(n), -1)
+	} else if !n.All {
+		a.control(labels(out), useGroup, "UNION (without ALL)", -1)
+	}
+	a.sort(n.SortClause, &scope{parent: s.parent}, namedTargets(out), "ORDER BY")
+	a.locking(n.LockingClause)
+	return out
+}
+
+func setopName(n *statement.SelectStmt) string {
+	if n.Op == setopIntersect {
+		return "INTERSECT"
+	}
+	return "EXCEPT"
+}
+
+// arms joins the columns of two arms by position; names are the left one's.
+func (a *analyzer) arms(left, right []column) []column {
+	if a.refusal != nil {
+		return left
+	}
+	if len(left) != len(right) {
+		a.refuse(CodeUnknown, -1, "", "each query of a set operation must have the same number of columns")
+		return left
+	}
+	out := make([]column, len(left))
+	for i := range left {
+		out[i] = arm(&left[i], &right[i])
+	}
+	return out
+}
+
+func arm(l, r *column) column {
+	c := column{name: l.name, label: join(l.label, r.label)}
+	if l.typ == r.typ {
+		c.typ = l.typ
+	}
+	if len(l.fields) == len(r.fields) && len(l.fields) > 0 {
+		c.fields = make([]column, len(l.fields))
+		for i := range l.fields {
+			c.fields[i] = arm(&l.fields[i], &r.fields[i])
+		}
+	}
+	return c
+}
+
+// values follows VALUES lists: its columns are joined over the rows.
+func (a *analyzer) values(n *statement.SelectStmt, s *scope) []column {
+	var out []column
+	for i, row := range n.ValuesLists {
+		list, ok := statement.Unwrap(row).(*statement.List)
+		if !ok {
+			a.unsupported(statement.Unwrap(row), "this VALUES list")
+			return nil
+		}
+		columns := make([]column, len(list.Items))
+		for j, item := range list.Items {
+			v := a.expr(item, s)
+			columns[j] = column{name: valuesName(j), typ: v.typ, label: v.label, fields: v.fields}
+		}
+		if i == 0 {
+			out = columns
+		} else {
+			out = a.arms(out, columns)
+		}
+		if a.refusal != nil {
+			return out
+		}
+	}
+	s.items = []*item{{alias: "*VALUES*", columns: out, named: true, bare: true, lateralOK: true}}
+	a.sort(n.SortClause, s, namedTargets(out), "ORDER BY")
+	return out
+}

@@ -1,0 +1,66 @@
+package lineage
+
+import (
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// xmlExpr follows XMLELEMENT, XMLFOREST and their kin.
+func (a *analyzer) xmlExpr(n *statement.XmlExpr, s *scope) value {
+	v := a.all(n.Args, s)
+	for _, arg := range n.NamedArgs {
+		if t, ok := statement.Unwrap(arg).(*statement.ResTarget); ok {
+			v = v.with(a.expr(t.Val, s))
+		} else {
+			v = v.with(a.expr(arg, s))
+		}
+	}
+	v.typ = typeXML
+	return a.fallible(v, xmlClause(n), n.Location)
+}
+
+func xmlClause(n *statement.XmlExpr) string {
+	if name := xmlName(int32(n.Op)); name != "" {
+		return name
+	}
+	return "IS DOCUMENT"
+}
+
+// xmlTable reads XMLTABLE: how many rows there are depends on the document.
+func (a *analyzer) xmlTable(n *statement.RangeTableFunc, s *scope) *item {
+	columns := a.lateral(true, s, func() []column { return a.xmlColumns(n, s) })
+	i := &item{alias: "xmltable", renamed: true, columns: columns, named: true, bare: true, lateralOK: true}
+	if n.Alias != nil {
+		i.columns = a.rename(columns, n.Alias, -1)
+		i.alias = n.Alias.Aliasname
+	}
+	return i
+}
+
+func (a *analyzer) xmlColumns(n *statement.RangeTableFunc, s *scope) []column {
+	v := a.expr(n.Docexpr, s).with(a.expr(n.Rowexpr, s))
+	for _, ns := range n.Namespaces {
+		if t, ok := statement.Unwrap(ns).(*statement.ResTarget); ok {
+			v = v.with(a.expr(t.Val, s))
+		} else {
+			v = v.with(a.expr(ns, s))
+		}
+	}
+	a.control(v.label, usePredicate, "XMLTABLE", n.Location)
+	out := make([]column, 0, len(n.Columns))
+	for _, c := range n.Columns {
+		def, ok := statement.Unwrap(c).(*statement.RangeTableFuncCol)
+		if !ok {
+			a.unsupported(statement.Unwrap(c), "this XMLTABLE")
+			return out
+		}
+		if def.ForOrdinality {
+			out = append(out, column{name: def.Colname, typ: typeInt4})
+			continue
+		}
+		w := v.with(a.expr(def.Colexpr, s)).with(a.expr(def.Coldefexpr, s))
+		a.control(w.label, useFallible, "XMLTABLE", n.Location)
+		typ := a.typed(def.TypeName)
+		out = append(out, column{name: def.Colname, typ: typ.typ, label: join(w.label, typ.label)})
+	}
+	return out
+}
