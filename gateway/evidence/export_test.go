@@ -1,0 +1,172 @@
+package evidence
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// Fault makes the files of a journal fail.
+type Fault struct {
+	WriteLimit int   // bytes that can still be written; then WriteErr, after a part
+	WriteErr   error // nil: writes work
+	SyncErr    error // nil: syncs work
+	OpenErr    error // nil: files can be opened
+}
+
+// Inject makes the journal's files fail as f says, from now on.
+func (j *Journal) Inject(f *Fault) {
+	j.write.Lock()
+	defer j.write.Unlock()
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.open = func(path string, create bool) (segmentFile, error) {
+		if f.OpenErr != nil {
+			return nil, f.OpenErr
+		}
+		file, err := openSegment(path, create)
+		if err != nil {
+			return nil, err
+		}
+		return &faultyFile{file, f}, nil
+	}
+	j.w.file = &faultyFile{j.w.file, f}
+	j.s.file = j.w.file
+}
+
+type faultyFile struct {
+	segmentFile
+	f *Fault
+}
+
+func (f *faultyFile) Write(p []byte) (int, error) {
+	if f.f.WriteErr == nil {
+		return f.segmentFile.Write(p)
+	}
+	n := min(len(p), f.f.WriteLimit)
+	f.f.WriteLimit -= n
+	n, err := f.segmentFile.Write(p[:n])
+	if err == nil && n < len(p) {
+		err = f.f.WriteErr
+	}
+	return n, err
+}
+
+func (f *faultyFile) Sync() error {
+	if f.f.SyncErr != nil {
+		return f.f.SyncErr
+	}
+	return f.segmentFile.Sync()
+}
+
+// Seal seals and signs what is pending, at once.
+func (j *Journal) Seal() error {
+	j.seal.Lock()
+	defer j.seal.Unlock()
+	return j.sealPending()
+}
+
+// Rotate closes the current segment, at once, and compacts it if asked.
+func (j *Journal) Rotate(compact bool) error {
+	first, err := j.sealAndRotate(true)
+	if err != nil || !compact {
+		return err
+	}
+	_, err = j.rewrite(first, nil)
+	return err
+}
+
+// Abandon stops the journal as a crash would, but for the goroutine's end:
+// nothing is sealed, signed or recorded.
+func (j *Journal) Abandon() error {
+	close(j.stop)
+	<-j.done
+	j.write.Lock()
+	defer j.write.Unlock()
+	j.w.closed = true
+	return j.closeFiles()
+}
+
+// FrameOffsets returns where the frames of a segment begin, and its length.
+func FrameOffsets(path string) (offsets []int64, kinds []byte, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	d, err := newDecoder()
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	defer d.Close()
+	r := newFrameReader(f, info.Size(), d)
+	for {
+		at := r.offset
+		h, _, err := r.next(nil)
+		if errors.Is(err, io.EOF) {
+			return offsets, kinds, info.Size(), nil
+		}
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		offsets, kinds = append(offsets, at), append(kinds, byte(h.kind))
+	}
+}
+
+// RewriteRecords replaces the payloads of a segment's records frames, with
+// checksums and roots made good, as somebody would who may write the file but
+// has not the key.
+func RewriteRecords(path string, change func(payload []byte) []byte) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	offsets, _, size, err := FrameOffsets(path)
+	if err != nil {
+		return err
+	}
+	d, err := newDecoder()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	var out []byte
+	for i, at := range offsets {
+		end := size
+		if i+1 < len(offsets) {
+			end = offsets[i+1]
+		}
+		h, _, err := parseFrameHeader(data[at:])
+		if err != nil {
+			return err
+		}
+		payload := data[at+frameHeaderSize : end]
+		if h.kind != frameRecords {
+			out = append(out, data[at:end]...)
+			continue
+		}
+		if h.codec == codecZstd {
+			if payload, err = d.DecodeAll(payload, nil); err != nil {
+				return err
+			}
+			h.codec = codecPlain
+		}
+		payload = change(payload)
+		if payload == nil {
+			continue
+		}
+		var t tree
+		h.count = 0
+		for public := range pairs(payload) {
+			t.add(leafOf(public))
+			h.count++
+		}
+		h.root = t.root()
+		out = appendFrame(out, h, payload)
+	}
+	return os.WriteFile(path, out, 0o600)
+}

@@ -1,0 +1,202 @@
+package evidence
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// frameKind says what a frame holds.
+type frameKind byte
+
+const (
+	frameSegment    frameKind = 1 // the first of a segment: segmentHeader
+	frameRecords    frameKind = 2 // records
+	frameBlock      frameKind = 3 // Block
+	frameCheckpoint frameKind = 4 // signed note
+)
+
+// codec says how a frame's payload is stored.
+type codec byte
+
+const (
+	codecPlain codec = 0
+	codecZstd  codec = 1
+)
+
+// frameHeaderSize is the length of a frame's header. Numbers are big-endian.
+//
+//	 0  4  CRC-32C of the rest of the header and the payload
+//	 4  4  length of the payload as stored
+//	 8  1  frameKind
+//	 9  1  codec
+//	10  2  zero
+//	12  4  count of records
+//	16  8  seq of the first record
+//	24  8  least time of its records, microseconds since 1970
+//	32  8  greatest time of its records
+//	40 32  Merkle root of its records' leaves
+const frameHeaderSize = 72
+
+const (
+	maxLine    = 4 << 20              // longest line of a record
+	frameSplit = 4 << 20              // records are split over frames above this
+	maxPayload = frameSplit + maxLine // longest payload, decompressed
+	zstdAbove  = 4 << 10              // shorter payloads are stored plain: compressing them costs more than it saves
+)
+
+// frameHeader is a frame's header. In frames other than frameRecords the
+// count, first seq, times and root are those of what they describe.
+type frameHeader struct {
+	length   uint32
+	kind     frameKind
+	codec    codec
+	count    uint32
+	first    uint64
+	from, to int64
+	root     tlog.Hash
+}
+
+// What is wrong with a frame.
+var (
+	errTorn     = errors.New("the file ends within a frame")
+	errChecksum = errors.New("bad checksum")
+	errFrame    = errors.New("not a frame")
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendFrame appends a frame. h.length is set from the payload.
+func appendFrame(dst []byte, h frameHeader, payload []byte) []byte {
+	start := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(payload)))
+	dst = append(dst, byte(h.kind), byte(h.codec), 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, h.count)
+	dst = binary.BigEndian.AppendUint64(dst, h.first)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.from))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.to))
+	dst = append(dst, h.root[:]...)
+	dst = append(dst, payload...)
+	binary.BigEndian.PutUint32(dst[start:], crc32.Checksum(dst[start+4:], castagnoli))
+	return dst
+}
+
+func parseFrameHeader(b []byte) (h frameHeader, crc uint32, err error) {
+	crc = binary.BigEndian.Uint32(b)
+	h = frameHeader{
+		length: binary.BigEndian.Uint32(b[4:]), kind: frameKind(b[8]), codec: codec(b[9]),
+		count: binary.BigEndian.Uint32(b[12:]), first: binary.BigEndian.Uint64(b[16:]),
+		from: int64(binary.BigEndian.Uint64(b[24:])), to: int64(binary.BigEndian.Uint64(b[32:])),
+		root: tlog.Hash(b[40:72]),
+	}
+	if h.kind < frameSegment || h.kind > frameCheckpoint || h.codec > codecZstd || b[10] != 0 || b[11] != 0 || h.length > maxPayload {
+		return frameHeader{}, 0, errFrame
+	}
+	return h, crc, nil
+}
+
+// frameReader reads a segment's frames one after the other.
+type frameReader struct {
+	r      *bufio.Reader
+	size   int64 // of the file when it was opened
+	offset int64 // of the next frame
+	zstd   *zstd.Decoder
+	head   [frameHeaderSize]byte
+	stored []byte // payload of the last frame as stored
+	plain  []byte
+}
+
+func newFrameReader(r io.Reader, size int64, d *zstd.Decoder) *frameReader {
+	return &frameReader{r: bufio.NewReaderSize(r, 256<<10), size: size, zstd: d}
+}
+
+// newDecoder returns a decoder of payloads. It is not safe for concurrent use
+// and needs no closing.
+func newDecoder() (*zstd.Decoder, error) {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload), zstd.WithDecoderMaxWindow(maxPayload))
+	if err != nil {
+		return nil, fmt.Errorf("make decompressor: %w", err)
+	}
+	return d, nil
+}
+
+// next returns the next frame. The payload is valid until the next call, and
+// nil if want says that the frame is of no interest: then it is not checked
+// either. The error is io.EOF at the end of the last frame; after any other
+// error offset is still that of the frame that could not be read.
+func (f *frameReader) next(want func(*frameHeader) bool) (frameHeader, []byte, error) {
+	if f.offset == f.size {
+		return frameHeader{}, nil, io.EOF
+	}
+	if f.size-f.offset < frameHeaderSize {
+		return frameHeader{}, nil, errTorn
+	}
+	head := &f.head
+	if _, err := io.ReadFull(f.r, head[:]); err != nil {
+		return frameHeader{}, nil, fmt.Errorf("read frame: %w", err)
+	}
+	h, crc, err := parseFrameHeader(head[:])
+	if err != nil {
+		return frameHeader{}, nil, err
+	}
+	end := f.offset + frameHeaderSize + int64(h.length)
+	if end > f.size {
+		return frameHeader{}, nil, errTorn
+	}
+	if want != nil && !want(&h) {
+		if _, err := f.r.Discard(int(h.length)); err != nil {
+			return frameHeader{}, nil, fmt.Errorf("read frame: %w", err)
+		}
+		f.offset = end
+		return h, nil, nil
+	}
+	payload, err := f.payload(&h, crc, head[4:], f.r)
+	if err != nil {
+		return frameHeader{}, nil, err
+	}
+	f.offset = end
+	return h, payload, nil
+}
+
+// payload reads and checks a payload.
+func (f *frameReader) payload(h *frameHeader, crc uint32, head []byte, r io.Reader) ([]byte, error) {
+	if cap(f.stored) < int(h.length) {
+		f.stored = make([]byte, h.length)
+	}
+	f.stored = f.stored[:h.length]
+	if _, err := io.ReadFull(r, f.stored); err != nil {
+		return nil, fmt.Errorf("read frame: %w", err)
+	}
+	if got := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, f.stored); got != crc {
+		return nil, errChecksum
+	}
+	if h.codec == codecPlain {
+		return f.stored, nil
+	}
+	plain, err := f.zstd.DecodeAll(f.stored, f.plain[:0])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	f.plain = plain
+	return plain, nil
+}
+
+// at returns the payload of the frame at an offset, as next does.
+func (f *frameReader) at(r io.ReaderAt, offset int64) ([]byte, error) {
+	var head [frameHeaderSize]byte
+	if _, err := r.ReadAt(head[:], offset); err != nil {
+		return nil, fmt.Errorf("read frame: %w", err)
+	}
+	h, crc, err := parseFrameHeader(head[:])
+	if err != nil {
+		return nil, err
+	}
+	return f.payload(&h, crc, head[4:], io.NewSectionReader(r, offset+frameHeaderSize, int64(h.length)))
+}

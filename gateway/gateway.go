@@ -1,0 +1,183 @@
+// Package gateway enforces a policy on PostgreSQL traffic. A [Server] accepts
+// clients, authenticates them, connects each to the upstream and relays its
+// session, asking the live policy before anything is executed; session.go is
+// that pipeline as one readable function.
+//
+// It fails closed: each early return has refused the client or the statement.
+// What cannot be parsed, proven or recorded is refused, never forwarded.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posternhq/postern/gateway/accept"
+	"github.com/posternhq/postern/gateway/approve"
+	"github.com/posternhq/postern/gateway/authenticate"
+	"github.com/posternhq/postern/gateway/catalog"
+	"github.com/posternhq/postern/gateway/evidence"
+	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/livepolicy"
+	"github.com/posternhq/postern/gateway/mask"
+	"github.com/posternhq/postern/gateway/relay"
+	"github.com/posternhq/postern/gateway/upstream"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// Config is what a server needs. Name, Accept, Live, Authenticator and Journal
+// are required.
+type Config struct {
+	Name          string // the gateway's name in the policy
+	Accept        accept.Config
+	Live          *livepolicy.Live
+	Authenticator *authenticate.Authenticator
+	Journal       *evidence.Journal
+	Approvals     Approvals  // nil: statements that a rule holds are refused
+	MaskKeys      *mask.Keys // nil: the transforms hash and token redact
+	Limits        Limits
+	Logger        *slog.Logger     // slog.Default if nil
+	Clock         func() time.Time // time.Now if nil
+}
+
+// Approvals is the part of the control plane that holding needs.
+type Approvals interface {
+	approve.Broker
+	approve.Grants
+}
+
+// Limits bound the server and each session. Zero fields take the defaults.
+type Limits struct {
+	Connections  int           // at once; 1,000
+	LoginTimeout time.Duration // from connection to the first ReadyForQuery; 30 s
+	SessionTTL   time.Duration // longest session; 8 h
+	Idle         time.Duration // longest time without a client message; 0 is unlimited
+	Statement    statement.Limits
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Connections <= 0 {
+		l.Connections = 1000
+	}
+	if l.LoginTimeout <= 0 {
+		l.LoginTimeout = 30 * time.Second
+	}
+	if l.SessionTTL <= 0 {
+		l.SessionTTL = 8 * time.Hour
+	}
+	return l
+}
+
+// statementCacheSize is how many texts' facts a server keeps.
+const statementCacheSize = 10_000
+
+// Server is a gateway. Make one with New.
+type Server struct {
+	cfg         Config
+	statements  *statement.Cache
+	catalogs    *catalog.Store
+	protections protections
+	sessions    registry
+	connected   atomic.Int64
+}
+
+// New returns a server that is not listening yet.
+func New(cfg Config) *Server {
+	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Approvals == nil {
+		cfg.Approvals = noApprovals{approve.Unavailable("this gateway has no control plane")}
+	}
+	s := &Server{cfg: cfg, statements: statement.NewCache(statementCacheSize, cfg.Limits.Statement)}
+	s.catalogs = catalog.NewStore(s.catalogConnection)
+	return s
+}
+
+type noApprovals struct{ approve.Broker }
+
+func (noApprovals) Use(context.Context, *approve.Request) (approve.Outcome, bool, error) {
+	return approve.Outcome{}, false, nil
+}
+
+// Serve accepts clients until ctx ends, then ends their sessions and waits for
+// them. It closes the listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer s.catalogs.Close()
+	unsubscribe := s.cfg.Live.Subscribe(s.policyChanged)
+	defer unsubscribe()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	if s.cfg.Live.Current() == nil {
+		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the gateway has no verified policy and refuses every client until one is released")
+	}
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			s.sessions.endAll(refusal.New(refusal.ShuttingDown, "the gateway is shutting down"))
+			return nil
+		case err != nil && errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept: %w", err)
+		case err != nil: // out of descriptors, or a client that left at once
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "accept a client", slog.Any("error", err))
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		sessions.Go(func() { s.serve(ctx, conn) })
+	}
+}
+
+// serve is one connection, from accept to close.
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	n := s.connected.Add(1)
+	defer s.connected.Add(-1)
+	log := s.cfg.Logger.With(slog.String("client", conn.RemoteAddr().String()))
+	err := s.handle(ctx, conn, int(n), log)
+	var r *refusal.Refusal
+	switch {
+	case err == nil, errors.Is(err, accept.ErrProbe):
+	case errors.As(err, &r):
+		log.LogAttrs(ctx, slog.LevelInfo, "the client was refused or its session ended", slog.String("code", string(r.Code)), slog.String("reason", r.Message))
+	default:
+		log.LogAttrs(ctx, slog.LevelInfo, "the connection ended", slog.Any("error", err))
+	}
+}
+
+// Sessions returns how many sessions are live.
+func (s *Server) Sessions() int { return len(s.sessions.all()) }
+
+// policyChanged looks at every live session again under a new policy.
+func (s *Server) policyChanged(_, now *livepolicy.Policy) {
+	for _, live := range s.sessions.all() {
+		if r := live.adopt(now); r != nil {
+			live.relay.End(r)
+		}
+	}
+}
+
+// catalogConnection connects the catalog's reader to a database.
+func (s *Server) catalogConnection(ctx context.Context, database string) (*pgconn.PgConn, error) {
+	policy := s.cfg.Live.Current()
+	if policy == nil {
+		return nil, errors.New("there is no policy to say where the database is")
+	}
+	target := &policy.Program.Gateway().Upstream
+	return upstream.Connect(ctx, target, upstream.Login{Role: target.CatalogRole, Database: database})
+}
+
+var _ relay.Guard = (*guard)(nil)

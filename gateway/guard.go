@@ -1,0 +1,422 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posternhq/postern/gateway/evidence"
+	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/relay"
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// guard answers the relay for one session: it is what each statement goes
+// through, from its text to its record.
+type guard struct {
+	*session
+
+	// Of the client loop.
+	env      lineage.Environment
+	stale    bool // the search path must be read again
+	pathSet  bool // the search path was set, and a rollback may undo that
+	texts    map[*statement.Tree]*relay.Text
+	analyses analysisCache
+	number   int64 // of the last statement
+
+	// Of the upstream loop.
+	pending []*evidence.Record
+}
+
+// maxSessionTexts bounds what a session remembers of texts.
+const maxSessionTexts = 2000
+
+func newGuard(s *session, searchPath []string) *guard {
+	return &guard{
+		session: s, texts: map[*statement.Tree]*relay.Text{},
+		env: lineage.Environment{SearchPath: searchPath, Role: s.info.Role, Database: s.info.Database},
+	}
+}
+
+// known is what the guard keeps of a statement (relay.Statement.Data).
+type known struct {
+	statement *statement.Statement // nil if the text could not be parsed, or was never seen
+	facts     *policylang.Facts    // from the text alone
+}
+
+// Read parses a text into statements.
+func (g *guard) Read(sql string) (*relay.Text, *refusal.Refusal) {
+	tree, err := g.server.statements.Parse(sql)
+	if err != nil {
+		return g.unparsed(sql, err)
+	}
+	if t, ok := g.texts[tree]; ok {
+		return t, nil
+	}
+	t := &relay.Text{SQL: sql}
+	for i := range tree.Statements {
+		t.Statements = append(t.Statements, describeStatement(&tree.Statements[i]))
+	}
+	if len(g.texts) >= maxSessionTexts {
+		clear(g.texts)
+	}
+	g.texts[tree] = t
+	return t, nil
+}
+
+// unparsed refuses a text that cannot be read, unless the policy lets such
+// texts be decided as opaque ones.
+func (g *guard) unparsed(sql string, err error) (*relay.Text, *refusal.Refusal) {
+	var e *statement.Error
+	if !errors.As(err, &e) {
+		return nil, refusal.New(refusal.Unparsed, "the statement cannot be read")
+	}
+	code := refusal.Unparsed
+	switch e.Kind {
+	case statement.TooLong:
+		code = refusal.TooLarge
+	case statement.TooDeep, statement.TooMany:
+		code = refusal.TooComplex
+	case statement.NotUTF8, statement.NulByte:
+		code = refusal.BadEncoding
+	case statement.Syntax:
+		if g.view.Load().policy.Program.Gateway().Unparsed == "allow" {
+			return &relay.Text{SQL: sql, Statements: []*relay.Statement{opaque("UNPARSED", sql)}}, nil
+		}
+	}
+	r := refusal.New(code, "%s", e.Message)
+	r.Position = e.Position
+	return nil, r
+}
+
+// Unknown stands for a statement that the session has never seen.
+func (g *guard) Unknown(command string) *relay.Statement { return opaque(command, "") }
+
+// opaque returns a statement of which nothing is known: only a rule that
+// allows everything allows it, and nobody with masks may run it.
+func opaque(command, sql string) *relay.Statement {
+	return &relay.Statement{Data: &known{facts: &policylang.Facts{
+		Text: sql, Command: command, Commands: []string{command}, Class: policylang.ClassFunction, Opaque: true, Limit: -1,
+	}}}
+}
+
+// describeStatement tells the relay what a statement does to names.
+func describeStatement(st *statement.Statement) *relay.Statement {
+	out := &relay.Statement{Name: st.Session.Name, Data: &known{statement: st, facts: st.Facts}}
+	if st.Session.Inner != nil {
+		out.Inner = describeStatement(st.Session.Inner)
+	}
+	switch st.Session.Kind {
+	case statement.Prepare:
+		out.Effect = relay.EffectPrepare
+	case statement.Execute:
+		out.Effect = relay.EffectExecute
+	case statement.Deallocate:
+		out.Effect = relay.EffectDeallocate
+		if st.Session.Name == "" {
+			out.Effect = relay.EffectDeallocateAll
+		}
+	case statement.Declare:
+		out.Effect = relay.EffectDeclare
+	case statement.Fetch, statement.Move:
+		out.Effect = relay.EffectFetch
+	case statement.CloseCursor:
+		out.Effect = relay.EffectCloseCursor
+	case statement.Discard:
+		if st.Session.Value == "all" {
+			out.Effect = relay.EffectDeallocateAll
+		}
+	case statement.Copy:
+		out.CopyIn = st.Session.Value == "in"
+	default:
+	}
+	return out
+}
+
+// Stale reports whether the search path must be read before the next text.
+func (g *guard) Stale() bool { return g.stale }
+
+// Refresh takes the search path that the server reports.
+func (g *guard) Refresh(searchPath []string) {
+	g.stale = false
+	g.env.SearchPath = searchPath
+	g.analyses.clear()
+}
+
+// noteEffects remembers what a permitted statement may change about how the
+// next is read.
+func (g *guard) noteEffects(k *known) {
+	if k.statement == nil || k.facts.Opaque {
+		g.stale = true
+		return
+	}
+	switch k.statement.Session.Kind {
+	case statement.Set, statement.Reset:
+		if k.statement.Session.Name == "search_path" {
+			g.stale, g.pathSet = true, true
+		}
+		if k.statement.Session.Name == reasonSetting {
+			g.setReason(k.statement.Session.Value)
+		}
+	case statement.ResetAll, statement.Discard:
+		g.stale = true
+	case statement.Commit, statement.Rollback, statement.RollbackTo:
+		g.stale = g.stale || g.pathSet
+	default:
+	}
+	switch k.facts.Class {
+	case policylang.ClassDDL, policylang.ClassRole:
+		g.stale, g.pathSet = true, true
+		g.server.catalogs.Invalidate(g.info.Database)
+	case policylang.ClassFunction:
+		g.stale = true
+	default:
+		if slices.ContainsFunc(k.facts.Functions, func(f string) bool { return strings.HasSuffix(f, "set_config") }) {
+			g.stale, g.pathSet = true, true
+		}
+	}
+}
+
+// setReason makes a reason the session's, for rules and evidence.
+func (g *guard) setReason(reason string) {
+	info := *g.info
+	info.Reason = reason
+	g.info = &info
+	v := g.view.Load()
+	g.view.Store(&view{policy: v.policy, subject: v.subject, evaluator: v.policy.Program.Evaluator(v.subject, g.info)})
+}
+
+// Decide is asked before anything is forwarded that runs, or could.
+func (g *guard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *refusal.Refusal) {
+	x, r := g.consider(ctx, ask)
+	if r != nil {
+		return nil, g.denied(x, ask, r)
+	}
+	if ask.Stage == relay.StageParse {
+		return nil, nil
+	}
+	if r := g.hold(ctx, x, ask); r != nil {
+		return nil, g.denied(x, ask, r)
+	}
+	if ask.Stage != relay.StageBind {
+		if r := g.recordIntent(x); r != nil {
+			return nil, r
+		}
+		for _, s := range x.statements {
+			g.noteEffects(s.known)
+		}
+	}
+	return x.permit(), nil
+}
+
+// execution is a permitted text (relay.Permit.Data).
+type execution struct {
+	view       *view
+	sql        string
+	bound      *relay.Bound
+	statements []considered
+	masked     bool     // masks apply to the session
+	approval   approval // by which it passed, if it was held
+	started    time.Time
+	intent     bool // an intent was recorded
+}
+
+// considered is one statement of a text, with what was decided about it.
+type considered struct {
+	*known
+	number   int64             // of the statement in its session; 0 until it is permitted or denied
+	facts    *policylang.Facts // with names resolved
+	decision *policylang.Decision
+	analysis *lineage.Analysis // nil if no mask applies, or nothing can be shown
+	guarding *lineage.Protection
+}
+
+// consider decides each statement of a text: the strictest outcome is the
+// text's. It waits for nothing but the catalog.
+func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
+	now := g.server.cfg.Clock()
+	x := &execution{view: g.view.Load(), sql: ask.Text.SQL, bound: ask.Bound, started: now}
+	masks := x.view.evaluator.Masks(now)
+	x.masked = len(masks.Masks) > 0
+	names, r := g.names(ctx, masks)
+	if r != nil {
+		return x, r
+	}
+	if x.masked && len(ask.Targets) > 1 {
+		if r := onlyData(ask.Text); r != nil {
+			return x, r
+		}
+	}
+	for i, target := range ask.Targets {
+		// What EXECUTE and FETCH run counts, and so does what they are.
+		by := ask.Text.Statements[i]
+		if r := g.checkSession(by); r != nil {
+			return x, r
+		}
+		c, r := g.considerOne(names, target, by)
+		if r != nil {
+			return x, r
+		}
+		c.decision = x.view.evaluator.Decide(c.facts, now)
+		if c.decision.ByDefault && setsParameter(c.known) {
+			c.decision = &policylang.Decision{Effect: policylang.EffectAllow, ByDefault: true, Observed: c.decision.Observed}
+		}
+		x.statements = append(x.statements, c)
+		if c.facts.Transaction {
+			continue
+		}
+		if r := g.judge(c); r != nil {
+			return x, r
+		}
+		if x.masked {
+			if r := names.analyse(g, &x.statements[i], by); r != nil {
+				return x, r
+			}
+		}
+	}
+	return x, nil
+}
+
+// considerOne finds the facts of what a statement runs.
+func (g *guard) considerOne(names *names, target, by *relay.Statement) (considered, *refusal.Refusal) {
+	k, ok := target.Data.(*known)
+	if !ok {
+		return considered{}, refusal.New(refusal.PolicyDenied, "the statement is not known")
+	}
+	c := considered{known: k, facts: names.resolve(g, k)}
+	if by != target {
+		c.facts = withArguments(c.facts, by)
+	}
+	return c, nil
+}
+
+// withArguments adds to the facts of what EXECUTE runs what its arguments call.
+func withArguments(facts *policylang.Facts, by *relay.Statement) *policylang.Facts {
+	k, ok := by.Data.(*known)
+	if !ok || len(k.facts.Functions) == 0 {
+		return facts
+	}
+	out := *facts
+	out.Functions = slices.Concat(facts.Functions, k.facts.Functions)
+	slices.Sort(out.Functions)
+	out.Functions = slices.Compact(out.Functions)
+	out.ReadOnly, out.Opaque = false, true
+	if out.Class == policylang.ClassRead || out.Class == policylang.ClassMisc || out.Class == policylang.ClassWrite {
+		out.Class = policylang.ClassFunction
+	}
+	return &out
+}
+
+// judge turns a decision into a refusal, unless it allows or holds.
+func (g *guard) judge(c considered) *refusal.Refusal {
+	d := c.decision
+	switch d.Effect {
+	case policylang.EffectAllow, policylang.EffectHold:
+	case policylang.EffectDeny, policylang.EffectLimit:
+		return deniedBy(d)
+	default:
+		return deniedBy(d)
+	}
+	if d.Limits.ReadOnly && !c.facts.ReadOnly {
+		return refusal.New(refusal.ReadOnly, "rule %s allows only statements that provably change nothing", list(d.Limits.Rules))
+	}
+	if d.Limits.RequireReason && g.info.Reason == "" {
+		return refusal.New(refusal.ReasonRequired, "rule %s wants a reason for this statement", list(d.Limits.Rules))
+	}
+	return nil
+}
+
+func deniedBy(d *policylang.Decision) *refusal.Refusal {
+	switch {
+	case d.ByDefault:
+		return refusal.New(refusal.PolicyDenied, "no rule allows this statement")
+	case d.Message != "":
+		return refusal.New(refusal.PolicyDenied, "denied by rule %s: %s", list(d.Rules), d.Message)
+	}
+	return refusal.New(refusal.PolicyDenied, "denied by rule %s", list(d.Rules))
+}
+
+// checkSession refuses what a session may never do to itself, whatever rules
+// say.
+func (g *guard) checkSession(s *relay.Statement) *refusal.Refusal {
+	k, ok := s.Data.(*known)
+	if !ok || k.statement == nil {
+		return nil
+	}
+	e := &k.statement.Session
+	switch e.Kind {
+	case statement.Set:
+		return checkSetting(e.Name, e.Value)
+	case statement.Reset:
+		return checkReset(e.Name)
+	default:
+		return nil
+	}
+}
+
+// setsParameter reports whether a statement does no more than set parameters,
+// which checkSession has let pass: rules may deny it, and need not allow it.
+func setsParameter(k *known) bool {
+	if k.statement == nil {
+		return false
+	}
+	switch k.statement.Session.Kind {
+	case statement.Set, statement.Reset, statement.ResetAll, statement.SetTransaction, statement.SetConstraints:
+		return true
+	default:
+		return false
+	}
+}
+
+// checkReset refuses to reset what may not be set. Resetting to what the
+// login set is harmless otherwise.
+func checkReset(name string) *refusal.Refusal {
+	switch name {
+	case "role", "session_authorization":
+		return refusal.New(refusal.SettingRefused, "the parameter %s may not be changed through the gateway", name)
+	}
+	return nil
+}
+
+// onlyData refuses a text of several statements that does more than read and
+// write rows: in a text, what one statement does to names and settings changes
+// how the server reads the next.
+func onlyData(t *relay.Text) *refusal.Refusal {
+	for _, s := range t.Statements {
+		k, ok := s.Data.(*known)
+		if !ok || k.statement == nil || s.Effect != relay.EffectNone ||
+			(k.facts.Class != policylang.ClassRead && k.facts.Class != policylang.ClassWrite && !k.facts.Transaction) {
+			return refusal.New(refusal.Masked, "with masked columns in the database, a text of several statements may only read and write rows").
+				WithHint("Send each statement by itself.")
+		}
+	}
+	return nil
+}
+
+// permit makes the relay's permit of an execution.
+func (x *execution) permit() *relay.Permit {
+	p := &relay.Permit{Data: x, Fenced: x.masked}
+	for _, s := range x.statements {
+		if s.decision == nil {
+			continue
+		}
+		l := s.decision.Limits
+		if l.MaxRows > 0 && (p.MaxRows == 0 || l.MaxRows < p.MaxRows) {
+			p.MaxRows = l.MaxRows
+		}
+		if l.StatementTimeout > 0 && (p.Timeout == 0 || l.StatementTimeout < p.Timeout) {
+			p.Timeout = l.StatementTimeout
+		}
+		if s.analysis != nil {
+			p.Tainted = p.Tainted || s.analysis.Tainted
+			p.CopyOut = !s.analysis.Tainted
+		}
+	}
+	return p
+}
+
+func list(names []string) string { return strings.Join(names, ", ") }

@@ -1,0 +1,44 @@
+package livepolicy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/posternhq/postern/policylang/bundle"
+)
+
+// FileSource is a directory laid out as the package comment says: put the
+// bundle there first, then release.json, each by renaming. It may be on a
+// shared volume, filled by a configuration tool, or another gateway's.
+type FileSource struct {
+	Dir      string
+	Interval time.Duration // between looks at it; one second if zero
+}
+
+// Next waits until the directory's release is not the one in force.
+func (s *FileSource) Next(ctx context.Context, after bundle.Release) (sealedRelease, sealedBundle []byte, err error) {
+	interval := s.Interval
+	if interval <= 0 {
+		interval = time.Second
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	dir := store{dir: s.Dir}
+	for {
+		release, claim, err := dir.loadRelease()
+		switch {
+		case errors.Is(err, errNothingKept):
+		case err != nil:
+			return nil, nil, err
+		case claim.Revision != after.Revision || claim.Bundle != after.Bundle:
+			sealedBundle, err := dir.loadBundle(claim)
+			return release, sealedBundle, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}

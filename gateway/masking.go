@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/mask"
+	"github.com/posternhq/postern/gateway/relay"
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+// names is what the catalog tells about a session's statements at one moment.
+type names struct {
+	catalog    *policylang.Catalog // nil if it cannot be read and nothing is masked
+	masks      *policylang.MaskSet
+	protection *lineage.Protection // nil if nothing is masked
+}
+
+// names reads the catalog. Without one, whoever has masks is refused; for
+// others names stay unresolved, which widens nothing.
+func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *refusal.Refusal) {
+	cat, err := g.server.catalogs.Snapshot(ctx, g.info.Database)
+	if err != nil {
+		g.log.LogAttrs(ctx, slog.LevelWarn, "read the catalog", slog.Any("error", err))
+		if len(masks.Masks) > 0 {
+			return nil, refusal.New(refusal.CatalogUnavailable, "the database's catalog cannot be read, and columns are masked for you")
+		}
+		return &names{masks: masks}, nil
+	}
+	n := &names{catalog: cat, masks: masks}
+	if len(masks.Masks) > 0 {
+		n.protection = g.server.protections.get(cat, masks)
+	}
+	g.analyses.reset(n)
+	return n, nil
+}
+
+// resolve gives the facts of a statement the schemas of their names.
+func (n *names) resolve(g *guard, k *known) *policylang.Facts {
+	if n.catalog == nil || k.statement == nil {
+		return k.facts
+	}
+	return g.analyses.facts(k, func() *policylang.Facts { return lineage.Resolve(k.facts, g.env, n.catalog) })
+}
+
+// analyse follows the masked columns through a statement, and through the
+// arguments of the EXECUTE that runs it.
+func (n *names) analyse(g *guard, c *considered, by *relay.Statement) *refusal.Refusal {
+	c.guarding = n.protection
+	if n.protection.Empty() {
+		return nil
+	}
+	if k, ok := by.Data.(*known); ok && k != c.known {
+		if _, r := n.analysis(g, k); r != nil {
+			return r
+		}
+	}
+	a, r := n.analysis(g, c.known)
+	if r != nil {
+		return r
+	}
+	c.analysis = a
+	return checkCopy(c)
+}
+
+// checkCopy refuses to copy masked columns out: COPY has no rows to rewrite.
+func checkCopy(c *considered) *refusal.Refusal {
+	if c.statement.Session.Kind != statement.Copy || c.statement.Session.Value != "out" {
+		return nil
+	}
+	for _, col := range c.analysis.Columns {
+		if col.Action != lineage.Pass {
+			return refusal.New(refusal.Masked, "%q is masked for you and cannot be copied out", col.Name).
+				WithHint("Use SELECT, which shows it masked, or leave the column out.")
+		}
+	}
+	return nil
+}
+
+func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusal) {
+	if k.statement == nil {
+		return nil, refusal.New(refusal.Masked, "with masked columns in the database, %s needs a statement that the gateway has read", k.facts.Command)
+	}
+	a, refused := g.analyses.analysis(k, func() (*lineage.Analysis, *lineage.Refusal) {
+		return lineage.Analyze(k.statement, g.env, n.catalog, n.protection)
+	})
+	if refused != nil {
+		r := refusal.New(refusal.Masked, "%s", refused.Message)
+		r.Position = refused.Position
+		if refused.Hint != "" {
+			r.Hint = refused.Hint
+		}
+		return nil, r
+	}
+	return a, nil
+}
+
+// analysisCache keeps what was worked out about a session's statements, as
+// long as the catalog, the masks and the search path stay as they are. The
+// client loop owns it.
+type analysisCache struct {
+	of      names
+	results map[*known]*analysed
+}
+
+type analysed struct {
+	facts    *policylang.Facts
+	done     bool
+	analysis *lineage.Analysis
+	refused  *lineage.Refusal
+}
+
+func (c *analysisCache) clear() { clear(c.results) }
+
+// reset forgets everything if it was worked out under other names.
+func (c *analysisCache) reset(n *names) {
+	if c.of.catalog != n.catalog || c.of.protection != n.protection || len(c.results) >= maxSessionTexts {
+		c.clear()
+	}
+	c.of = *n
+}
+
+func (c *analysisCache) entry(k *known) *analysed {
+	if c.results == nil {
+		c.results = map[*known]*analysed{}
+	}
+	a := c.results[k]
+	if a == nil {
+		a = &analysed{}
+		c.results[k] = a
+	}
+	return a
+}
+
+func (c *analysisCache) facts(k *known, resolve func() *policylang.Facts) *policylang.Facts {
+	a := c.entry(k)
+	if a.facts == nil {
+		a.facts = resolve()
+	}
+	return a.facts
+}
+
+func (c *analysisCache) analysis(k *known, analyse func() (*lineage.Analysis, *lineage.Refusal)) (*lineage.Analysis, *lineage.Refusal) {
+	a := c.entry(k)
+	if !a.done {
+		a.analysis, a.refused = analyse()
+		a.done = true
+	}
+	return a.analysis, a.refused
+}
+
+// Columns is the fence: it compares the columns that the server announces with
+// those that the analysis foresaw, and plans how to mask them.
+func (g *guard) Columns(p *relay.Permit, index int, fields []relay.Field) (relay.RowRewriter, *refusal.Refusal) {
+	x, ok := p.Data.(*execution)
+	if !ok || index >= len(x.statements) {
+		return nil, refusal.New(refusal.MaskBreach, "a result came that no statement announces")
+	}
+	if !x.masked {
+		return nil, nil
+	}
+	c := &x.statements[index]
+	if c.analysis == nil {
+		return nil, fenceUnplanned(c, fields)
+	}
+	if len(c.analysis.Columns) != len(fields) {
+		return nil, refusal.New(refusal.MaskBreach, "a result has %d columns where %d were foreseen", len(fields), len(c.analysis.Columns))
+	}
+	columns := make([]mask.Column, len(fields))
+	for i, f := range fields {
+		out := &c.analysis.Columns[i]
+		column := mask.Column{TypeOID: f.TypeOID, TypeMod: f.TypeMod, Format: f.Format, Transform: out.Transform}
+		switch out.Action {
+		case lineage.Pass:
+			if protects(c.guarding, f) {
+				return nil, refusal.New(refusal.MaskBreach, "a masked column came where another was foreseen")
+			}
+			column.Action = mask.Pass
+		case lineage.Mask:
+			column.Action = mask.Mask
+			if len(out.Policies) > 0 {
+				column.Policy = out.Policies[0]
+			}
+		case lineage.Redact:
+			column.Action = mask.Redact
+		}
+		columns[i] = column
+	}
+	plan, err := mask.NewPlan(columns, g.server.cfg.MaskKeys)
+	if err != nil {
+		return nil, refusal.New(refusal.MaskBreach, "a result cannot be masked")
+	}
+	if plan.Passthrough() {
+		return nil, nil
+	}
+	return plan, nil
+}
+
+// fenceUnplanned lets results without an analysis pass (SHOW and the like, or
+// a database without masked columns) unless they name a masked column.
+func fenceUnplanned(c *considered, fields []relay.Field) *refusal.Refusal {
+	for _, f := range fields {
+		if c.guarding != nil && protects(c.guarding, f) {
+			return refusal.New(refusal.MaskBreach, "a masked column came from a statement that was not analysed")
+		}
+	}
+	return nil
+}
+
+func protects(p *lineage.Protection, f relay.Field) bool {
+	_, protected := p.Transform(f.TableOID, f.Attnum)
+	return protected
+}

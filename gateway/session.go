@@ -1,0 +1,314 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/posternhq/postern/gateway/accept"
+	"github.com/posternhq/postern/gateway/authenticate"
+	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/livepolicy"
+	"github.com/posternhq/postern/gateway/relay"
+	"github.com/posternhq/postern/gateway/upstream"
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/compile"
+)
+
+// session is one client's session.
+type session struct {
+	server *Server
+	info   *policylang.Session
+	claims map[string]any // verified at login; identities are matched against them again when the policy changes
+	method string
+	since  time.Time // of the login
+
+	key   cancelKey
+	relay *relay.Session
+	view  atomic.Pointer[view] // how the policy in force sees this session
+	log   *slog.Logger
+}
+
+// view is a policy together with what it makes of one session.
+type view struct {
+	policy    *livepolicy.Policy
+	subject   *policylang.Subject
+	evaluator *compile.Evaluator
+}
+
+// handle is the life of a connection: accept, authenticate, connect upstream,
+// relay. What each statement of the session goes through is in guard.go.
+func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.Logger) error {
+	if err := conn.SetDeadline(time.Now().Add(s.cfg.Limits.LoginTimeout)); err != nil {
+		return err
+	}
+	client, cancel, err := accept.Handshake(conn, s.cfg.Accept)
+	switch {
+	case err != nil:
+		return err
+	case cancel != nil:
+		return s.sessions.cancel(ctx, cancel.PID, cancel.Key)
+	case nth > s.cfg.Limits.Connections:
+		return refuse(client.Conn, refusal.New(refusal.TooManyConnections, "the gateway has %d connections already", nth-1))
+	case client.Startup.Replication != "":
+		return refuse(client.Conn, refusal.New(refusal.Replication, "replication connections do not pass the gateway"))
+	}
+	if r := checkStartup(&client.Startup); r != nil {
+		return refuse(client.Conn, r)
+	}
+	policy := s.cfg.Live.Current()
+	if policy == nil {
+		return refuse(client.Conn, refusal.New(refusal.NoPolicy, "the gateway %q has no verified policy yet", s.cfg.Name))
+	}
+	login, cancelLogin := context.WithTimeout(ctx, s.cfg.Limits.LoginTimeout)
+	defer cancelLogin()
+
+	live := &session{server: s, since: s.cfg.Clock(), method: "token", log: log, info: s.sessionInfo(client, conn)}
+	if err := live.authenticate(login, client, policy); err != nil {
+		return refuse(client.Conn, err)
+	}
+	up, err := live.connect(login, client, policy)
+	if err != nil {
+		return refuse(client.Conn, err)
+	}
+	return live.run(ctx, client, up)
+}
+
+// refuse tells a client that has not been let in why, and returns the reason.
+func refuse(conn net.Conn, err error) error {
+	var r *refusal.Refusal
+	if errors.As(err, &r) {
+		_, _ = conn.Write(r.AppendFatal(nil)) // the connection ends either way
+	}
+	return err
+}
+
+// checkStartup refuses startup options that would change who the session is
+// or how text is read. What it passes over is not sent upstream.
+func checkStartup(s *accept.Startup) *refusal.Refusal {
+	if v, ok := s.Parameters["client_encoding"]; ok {
+		if r := checkSetting("client_encoding", v); r != nil {
+			return r
+		}
+	}
+	for name, value := range startupOptions(s.Options) {
+		if r := checkSetting(name, value); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// startupOptions reads "-c name=value" and "--name=value" from the options
+// parameter, whose spaces and backslashes may be escaped by backslashes.
+func startupOptions(options string) map[string]string {
+	var words []string
+	var word strings.Builder
+	flush := func() {
+		if word.Len() > 0 {
+			words = append(words, word.String())
+			word.Reset()
+		}
+	}
+	for i := 0; i < len(options); i++ {
+		switch {
+		case options[i] == '\\' && i+1 < len(options):
+			i++
+			word.WriteByte(options[i])
+		case options[i] == ' ' || options[i] == '\t':
+			flush()
+		default:
+			word.WriteByte(options[i])
+		}
+	}
+	flush()
+	out := map[string]string{}
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case w == "-c" && i+1 < len(words):
+			i++
+			w = words[i]
+		case strings.HasPrefix(w, "-c"):
+			w = w[2:]
+		case strings.HasPrefix(w, "--"):
+			w = w[2:]
+		default:
+			w = "unreadable " + w
+		}
+		name, value, _ := strings.Cut(w, "=")
+		out[strings.ToLower(strings.ReplaceAll(name, "-", "_"))] = value
+	}
+	return out
+}
+
+func (s *Server) sessionInfo(client *accept.Client, conn net.Conn) *policylang.Session {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+	info := &policylang.Session{
+		ID: "s_" + hex.EncodeToString(id[:]), Gateway: s.cfg.Name,
+		Database: client.Startup.Database, Role: client.Startup.User,
+		ApplicationName: client.Startup.Parameters["application_name"],
+		Reason:          startupOptions(client.Startup.Options)[reasonSetting],
+		Started:         s.cfg.Clock(), TLS: client.TLS != nil,
+	}
+	if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		info.ClientAddr = addr.Addr().Unmap()
+	}
+	return info
+}
+
+// authenticate finds out who the client is. The role that it asks for must be
+// the identity's.
+func (s *session) authenticate(ctx context.Context, client *accept.Client, policy *livepolicy.Policy) error {
+	token, err := accept.AskPassword(client.Conn)
+	if err != nil {
+		return err
+	}
+	s.claims, err = s.server.cfg.Authenticator.Token(ctx, token)
+	if err != nil {
+		return s.loginFailed(ctx, err)
+	}
+	v, r := s.see(policy)
+	if r != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "login refused", slog.String("code", string(r.Code)),
+			slog.Any("issuer", s.claims["iss"]), slog.Any("subject", s.claims["sub"]), slog.String("reason", r.Message))
+		s.loginRefused(v, r)
+		return r
+	}
+	s.view.Store(v)
+	s.log = s.log.With(slog.String("session", s.info.ID), slog.String("identity", v.subject.Name))
+	return nil
+}
+
+// loginFailed turns an authenticator's failure into what the client is told,
+// and tells the operator precisely why.
+func (s *session) loginFailed(ctx context.Context, err error) error {
+	var f *authenticate.Failure
+	if !errors.As(err, &f) {
+		s.log.LogAttrs(ctx, slog.LevelError, "login failed", slog.Any("error", err))
+		return refusal.New(refusal.TokenRefused, "the token was refused")
+	}
+	s.log.LogAttrs(ctx, slog.LevelWarn, "login refused", slog.String("code", f.Code), slog.String("reason", f.Reason))
+	r := refusal.New(refusal.TokenRefused, "%s", f.Public)
+	if f.Hint != "" {
+		r.Hint = f.Hint
+	}
+	return r
+}
+
+// see works out what a policy makes of the session.
+func (s *session) see(policy *livepolicy.Policy) (*view, *refusal.Refusal) {
+	subject, err := policy.Program.Identify(s.claims, s.server.cfg.Clock())
+	switch {
+	case errors.Is(err, compile.ErrAmbiguousIdentity):
+		return nil, refusal.New(refusal.AmbiguousIdentity, "two identities of the policy match this token")
+	case err != nil:
+		return nil, refusal.New(refusal.NoIdentity, "no identity of the policy matches this token")
+	}
+	subject.AuthMethod, subject.AuthTime = s.method, s.since
+	if subject.DatabaseRole != s.info.Role {
+		return nil, refusal.New(refusal.RoleMismatch, "%q connects as the database role %q, not %q", subject.Name, subject.DatabaseRole, s.info.Role)
+	}
+	return &view{policy: policy, subject: subject, evaluator: policy.Program.Evaluator(subject, s.info)}, nil
+}
+
+// adopt makes a new policy the session's. A refusal says that the policy has
+// no place for it any more.
+func (s *session) adopt(policy *livepolicy.Policy) *refusal.Refusal {
+	if policy == nil {
+		return refusal.New(refusal.NoPolicy, "the policy was withdrawn")
+	}
+	before := s.view.Load()
+	v, r := s.see(policy)
+	if r != nil {
+		return refusal.New(refusal.IdentityRemoved, "the policy no longer lets %q in", before.subject.Name)
+	}
+	if v.subject.Name != before.subject.Name {
+		return refusal.New(refusal.IdentityRemoved, "the policy now sees %q as somebody else", before.subject.Name)
+	}
+	if a, b := before.policy.Program.Gateway().Upstream, policy.Program.Gateway().Upstream; a.Host != b.Host || a.Port != b.Port {
+		return refusal.New(refusal.IdentityRemoved, "the policy moved this gateway to another database").WithHint("Connect again.")
+	}
+	s.view.Store(v)
+	return nil
+}
+
+// connect logs in upstream as the identity's role.
+func (s *session) connect(ctx context.Context, client *accept.Client, policy *livepolicy.Policy) (*upstream.Conn, error) {
+	up, err := upstream.Dial(ctx, &policy.Program.Gateway().Upstream, upstream.Login{
+		Role: s.info.Role, Database: s.info.Database, Parameters: client.Startup.Parameters,
+	})
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "connect upstream", slog.Any("error", err))
+		return nil, upstreamRefusal(err, s.info)
+	}
+	return up, nil
+}
+
+// run relays the session from its first ReadyForQuery to its end.
+func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.Conn) error {
+	g := newGuard(s, up.SearchPath)
+	s.relay = relay.New(relay.Config{
+		Client: client.Conn, Upstream: up, Guard: g, Logger: s.log,
+		Limits: relay.Limits{Idle: s.server.cfg.Limits.Idle},
+	})
+	if err := g.sessionStart(); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "record the start of a session", slog.Any("error", err))
+		_ = up.Close()
+		return refuse(client.Conn, refusal.New(refusal.EvidenceUnavailable, "evidence cannot be written"))
+	}
+	s.server.sessions.add(s, client.Startup.SecretSize())
+	defer s.server.sessions.remove(s)
+	// A policy that came between login and registration has not looked at this
+	// session.
+	if now := s.server.cfg.Live.Current(); now != s.view.Load().policy {
+		if r := s.adopt(now); r != nil {
+			_ = up.Close()
+			return errors.Join(refuse(client.Conn, r), g.sessionEnd(r))
+		}
+	}
+	err := accept.Greet(client.Conn, up.Parameters, s.key.pid, s.key.secret)
+	if err == nil {
+		err = client.Conn.SetDeadline(time.Time{})
+	}
+	if err == nil {
+		ttl := time.AfterFunc(s.server.cfg.Limits.SessionTTL, func() {
+			s.relay.End(refusal.New(refusal.SessionExpired, "the session reached its longest time of %v", s.server.cfg.Limits.SessionTTL))
+		})
+		err = s.relay.Run(ctx)
+		ttl.Stop()
+	} else {
+		_ = up.Close()
+	}
+	return errors.Join(err, g.sessionEnd(err))
+}
+
+// upstreamRefusal tells the client why there is no database behind the
+// gateway, as far as that is safe to tell.
+func upstreamRefusal(err error, info *policylang.Session) *refusal.Refusal {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return refusal.New(refusal.UpstreamUnavailable, "the gateway cannot connect to the database")
+	}
+	const unknownDatabase, tooManyConnections, startingUp = "3D000", "53300", "57P03"
+	switch pg.Code {
+	case unknownDatabase:
+		r := refusal.New(refusal.UpstreamUnavailable, "database %q does not exist", info.Database)
+		r.SQLSTATE, r.Hint = pg.Code, ""
+		return r
+	case tooManyConnections, startingUp:
+		return refusal.New(refusal.UpstreamUnavailable, "the database takes no connection now: %s", pg.Message)
+	}
+	return refusal.New(refusal.UpstreamUnavailable, "the database does not let the gateway in as %q", info.Role).
+		WithHint("Tell the owner of the gateway: its upstream credentials or pg_hba.conf need attention.")
+}
