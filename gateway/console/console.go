@@ -148,7 +148,7 @@ func (s *server) secure(r *http.Request) bool {
 func (s *server) client(r *http.Request, token string) (*controlclient.Client, error) {
 	return controlclient.New(controlclient.Config{
 		URL: "https://control.internal", Token: controlclient.StaticToken(token), UserAgent: "postern-console/" + s.config.Version,
-		Transport: controlclient.InProcess(s.config.API, r.RemoteAddr),
+		Transport: controlclient.InProcessFor(s.config.API, r.RemoteAddr),
 	})
 }
 

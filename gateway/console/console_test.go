@@ -26,13 +26,13 @@ import (
 
 // site is a control plane with its console.
 type site struct {
-	t       *testing.T
-	control *control.Server
-	http    *httptest.Server
-	gateway *controlclient.Client
-	author  *controlclient.Client
-	searchs []string
-	records []evidence.Record
+	t        *testing.T
+	control  *control.Server
+	http     *httptest.Server
+	gateway  *controlclient.Client
+	author   *controlclient.Client
+	searches []string
+	records  []evidence.Record
 }
 
 // newSite starts a control plane whose people's tokens are "oidc-NAME" and
@@ -80,7 +80,7 @@ func newSite(t *testing.T) *site {
 func (s *site) as(name string, roles ...api.Role) *controlclient.Client {
 	s.t.Helper()
 	c, err := controlclient.New(controlclient.Config{
-		URL: "https://control.internal", Transport: controlclient.InProcess(s.control.As(name, roles...), "test"),
+		URL: "https://control.internal", Transport: controlclient.InProcess(s.control.As(name, roles...)),
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -90,7 +90,7 @@ func (s *site) as(name string, roles ...api.Role) *controlclient.Client {
 
 // SearchEvidence is an EvidenceReader of the site's records.
 func (s *site) SearchEvidence(_ context.Context, reader string, q EvidenceQuery) ([]evidence.Record, error) {
-	s.searchs = append(s.searchs, reader+" "+q.Text)
+	s.searches = append(s.searches, reader+" "+q.Text)
 	return s.records, nil
 }
 
@@ -198,7 +198,7 @@ func (b *browser) do(method, path string, form url.Values, headers ...string) pa
 	if err != nil {
 		b.site.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		b.site.t.Fatal(err)

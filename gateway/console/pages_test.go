@@ -54,8 +54,8 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s has the headers %v", path, p.header)
 		}
 	}
-	if len(s.searchs) != 1 || s.searchs[0] != "olga email" {
-		t.Errorf("searched %v", s.searchs)
+	if len(s.searches) != 1 || s.searches[0] != "olga email" {
+		t.Errorf("searched %v", s.searches)
 	}
 	for path, status := range map[string]int{
 		"/nowhere": 404, "/gateways/nowhere": 404, "/approvals/a_0": 404, "/approvals?status=lost": 404,

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/posternhq/postern/gateway/approve"
 	"github.com/posternhq/postern/gateway/internal/api"
 )
 
@@ -77,7 +76,7 @@ func (s *server) functions() template.FuncMap {
 		"when":     func(t time.Time) moment { return s.moment(t) },
 		"until":    func(t time.Time) string { return duration(t.Sub(s.now())) },
 		"digest":   shortDigest,
-		"reveal":   approve.Reveal,
+		"reveal":   api.Reveal,
 		"oneLine":  oneLine,
 		"quorums":  quorums,
 		"param":    paramSpans,
@@ -172,24 +171,24 @@ func shortDigest(digest string) string {
 }
 
 // oneLine is the start of a statement, with nothing in it hidden.
-func oneLine(sql string) []approve.Span {
+func oneLine(sql string) []api.Span {
 	const width = 110
 	text := []rune(strings.Join(strings.Fields(sql), " "))
 	if len(text) > width {
 		text = slices.Concat(text[:width-1], []rune{'…'})
 	}
-	return approve.Reveal(string(text))
+	return api.Reveal(string(text))
 }
 
 // paramSpans is a parameter's value, with nothing in it hidden.
-func paramSpans(p api.Param) []approve.Span {
+func paramSpans(p api.Param) []api.Span {
 	switch {
 	case p.Null:
-		return []approve.Span{{Text: "NULL"}}
+		return []api.Span{{Text: "NULL"}}
 	case p.Binary != nil:
-		return []approve.Span{{Text: "binary " + hex.EncodeToString(p.Binary)}}
+		return []api.Span{{Text: "binary " + hex.EncodeToString(p.Binary)}}
 	}
-	return slices.Concat([]approve.Span{{Text: "'"}}, approve.Reveal(p.Text), []approve.Span{{Text: "'"}})
+	return slices.Concat([]api.Span{{Text: "'"}}, api.Reveal(p.Text), []api.Span{{Text: "'"}})
 }
 
 func quorums(a api.Approval) []api.Quorum {

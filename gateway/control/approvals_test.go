@@ -3,7 +3,6 @@ package control
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -133,7 +132,10 @@ func TestRefuseEnds(t *testing.T) {
 	if a := into[api.Approval](t, r); a.Status != api.StatusRefused || a.DecidedAt == nil {
 		t.Errorf("refused %+v", a)
 	}
-	b.want(b.do("oidc-chloe", "POST /v1/approvals/"+id+"/refuse", api.VoteInput{Reason: strings.Repeat("x", 2000)}), http.StatusUnprocessableEntity, api.CodeInvalid)
+	for _, verdict := range []string{"/approve", "/refuse"} {
+		b.want(b.do("oidc-chloe", "POST /v1/approvals/"+id+verdict, api.VoteInput{Reason: strings.Repeat("x", 2000)}), http.StatusUnprocessableEntity, api.CodeInvalid)
+		b.want(b.do("oidc-chloe", "POST /v1/approvals/"+id+verdict, "approve"), http.StatusBadRequest, api.CodeInvalid)
+	}
 }
 
 func TestApprovalsExpire(t *testing.T) {
@@ -326,38 +328,4 @@ func TestOldApprovalsAreForgotten(t *testing.T) {
 	b.clock.Advance(31 * 24 * time.Hour)
 	b.ask(asked("n2"))
 	b.want(b.do("oidc-ana", "GET /v1/approvals/"+id, nil), http.StatusNotFound, api.CodeNotFound)
-}
-
-func TestQuorum(t *testing.T) {
-	requester := api.Requester{Name: "ana", Actor: "robot"}
-	group := func(required int, members ...string) api.ApprovalGroup {
-		return api.ApprovalGroup{Name: "g", Members: members, Required: required}
-	}
-	for _, tt := range []struct {
-		name      string
-		groups    []api.ApprovalGroup
-		approvers []string
-		want      bool
-	}{
-		{"no group", nil, []string{"ben"}, false},
-		{"nobody", []api.ApprovalGroup{group(1, "ben")}, nil, false},
-		{"one of one", []api.ApprovalGroup{group(1, "ben")}, []string{"ben"}, true},
-		{"no member", []api.ApprovalGroup{group(1, "ben")}, []string{"chloe"}, false},
-		{"the requester", []api.ApprovalGroup{group(1, "ana")}, []string{"ana"}, false},
-		{"the requester's agent", []api.ApprovalGroup{group(1, "robot")}, []string{"robot"}, false},
-		{"one twice", []api.ApprovalGroup{group(2, "ben", "chloe")}, []string{"ben", "ben"}, false},
-		{"one for two groups", []api.ApprovalGroup{group(1, "ben"), group(1, "ben", "chloe")}, []string{"ben"}, true},
-		{"one group of two", []api.ApprovalGroup{group(1, "ben"), group(1, "chloe")}, []string{"ben"}, false},
-		{"required of none means one", []api.ApprovalGroup{group(0, "ben")}, nil, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			before := slices.Clone(tt.approvers)
-			if got := api.Approved(tt.groups, requester, tt.approvers); got != tt.want {
-				t.Errorf("approved = %v, want %v", got, tt.want)
-			}
-			if !slices.Equal(before, tt.approvers) {
-				t.Errorf("the approvers were changed to %v", tt.approvers)
-			}
-		})
-	}
 }

@@ -225,7 +225,7 @@ func (b *bench) doContext(ctx context.Context, token, target string, body any, h
 		b.t.Error(err)
 		return reply{}
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		b.t.Error(err)

@@ -13,7 +13,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/posternhq/postern/gateway/internal/api"
-	"github.com/posternhq/postern/policylang/bundle"
 )
 
 // TestMain checks the API's description when all other tests have shown what
@@ -249,7 +248,6 @@ func TestBodiesAreLimited(t *testing.T) {
 	digest, _ := b.bundleOf("one")
 	id := b.ask(asked("n1"))
 	path := strings.NewReplacer("{kind}", "identity", "{name}", "ana", "{digest}", digest, "{gateway}", "gw", "{instance}", "i1", "{id}", id)
-	large := []byte(`{"reason":"` + strings.Repeat("x", bundle.MaxBundleSize))
 	for _, rt := range b.server.routes() {
 		if rt.limit == 0 {
 			continue
@@ -261,6 +259,7 @@ func TestBodiesAreLimited(t *testing.T) {
 		case rt.anyone:
 			token = "oidc-ben"
 		}
+		large := `{"reason":"` + strings.Repeat("x", int(rt.limit))
 		r := b.do(token, path.Replace(rt.pattern), large, "If-None-Match", "*")
 		if r.status != http.StatusRequestEntityTooLarge || r.code() != api.CodeTooLarge {
 			t.Errorf("%s: %d %s", rt.pattern, r.status, r.body)

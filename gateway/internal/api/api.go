@@ -1,7 +1,8 @@
 // Package api is the vocabulary of the control plane's HTTP API, version 1, as
-// its server and its clients share it: JSON types, roles, error codes and the
-// rule that says when enough people have approved. The API is described for
-// everybody else in docs/api.yaml.
+// its server and its clients share it: JSON types, roles, error codes, the rule
+// that says when enough people have approved ([Approved]), and how a held
+// statement is shown so that nothing in it is hidden ([Reveal]). The API is
+// described for everybody else in docs/api.yaml.
 //
 // Requests and answers are JSON in UTF-8, but for sealed bundles and releases,
 // which are bytes. Times are RFC 3339 in UTC, durations Go's ("15m"), digests

@@ -166,7 +166,7 @@ func (c *Client) attempt(ctx context.Context, k call) (r response, retryAfter ti
 	if err != nil {
 		return response{}, 0, c.unreachable(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:

@@ -200,7 +200,7 @@ func TestInProcess(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		w.WriteHeader(http.StatusTeapot)
 		text(w, http.StatusTeapot, `{"token":"x"}`)
-	}), "this process")})
+	}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,6 +291,7 @@ func TestSource(t *testing.T) {
 		t.Errorf("next %q, %q, %v", release, sealed, err)
 	}
 }
+
 func decode(t *testing.T, r io.Reader, v any) {
 	t.Helper()
 	if err := json.NewDecoder(r).Decode(v); err != nil {

@@ -6,9 +6,12 @@ import (
 	"net/http"
 )
 
-// InProcess returns a transport that calls a handler in this process, on behalf
-// of a client at the address: "host:port", or any name for this process.
-func InProcess(h http.Handler, address string) http.RoundTripper { return inProcess{h, address} }
+// InProcess returns a transport that calls a handler in this process.
+func InProcess(h http.Handler) http.RoundTripper { return InProcessFor(h, "in-process") }
+
+// InProcessFor is InProcess on behalf of a client at the address "host:port",
+// which the handler sees and may hold to its limits.
+func InProcessFor(h http.Handler, address string) http.RoundTripper { return inProcess{h, address} }
 
 type inProcess struct {
 	handler http.Handler

@@ -65,7 +65,7 @@ func (s *Store) Approvals(ctx context.Context, limit int, now time.Time, keep fu
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	out, scan := []api.Approval{}, scanApproval(now)
 	for len(out) < limit && rows.Next() {
 		a, err := scan(rows)
@@ -175,7 +175,8 @@ func (s *Store) Vote(ctx context.Context, id string, voter Voter, v api.Vote, no
 // decide ends a pending approval if its votes do.
 func decide(ctx context.Context, tx *sql.Tx, a *api.Approval, now time.Time) error {
 	var approvers []string
-	status, refused := api.StatusPending, false
+	var status api.ApprovalStatus
+	refused := false
 	for _, v := range a.Votes {
 		refused = refused || v.Verdict == api.VerdictRefuse
 		approvers = append(approvers, v.Approver)

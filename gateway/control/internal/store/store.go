@@ -208,7 +208,7 @@ func collect[T any](ctx context.Context, q querier, scan func(row scanner) (T, e
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	out := []T{}
 	for rows.Next() {
 		v, err := scan(rows)
