@@ -1,0 +1,2 @@
+# The id is the name.
+terraform import postern_approval_group.dba dba

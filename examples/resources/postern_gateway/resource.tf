@@ -1,0 +1,18 @@
+resource "postern_gateway" "orders" {
+  name           = "orders"
+  default_effect = "deny"
+
+  upstream = {
+    host        = "orders-db.internal"
+    port        = 5432
+    tls         = "verify-full"
+    credentials = "file:/run/secrets/orders"
+  }
+
+  issuer = {
+    corp = {
+      url      = "https://login.example.com"
+      audience = "postern"
+    }
+  }
+}

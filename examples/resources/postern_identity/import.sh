@@ -1,0 +1,2 @@
+# The id is the name.
+terraform import postern_identity.ana ana

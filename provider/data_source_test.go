@@ -1,0 +1,116 @@
+package provider_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	"github.com/posternhq/postern/provider/internal/fakecontrol"
+)
+
+func TestAccDataSources(t *testing.T) {
+	l := newLab(t)
+	digest := l.control.Publish("orders", simplePolicy("orders", "read"), l.other, "by hand")
+	l.control.SetProcesses("orders", fakecontrol.Process{Name: "p1"}, fakecontrol.Process{Name: "p2", Error: "too old"})
+	process := func(name, attribute string) tfjsonpath.Path {
+		return tfjsonpath.New("gateways").AtMapKey("orders").AtMapKey("processes").AtMapKey(name).AtMapKey(attribute)
+	}
+	l.accept(
+		t,
+		resource.TestStep{
+			Config: `
+data "postern_release" "live" { gateway = "orders" }
+data "postern_bundle" "live" { digest = data.postern_release.live.bundle }
+data "postern_gateways" "all" {}
+`,
+			ConfigStateChecks: []statecheck.StateCheck{
+				statecheck.ExpectKnownValue("data.postern_release.live", tfjsonpath.New("bundle"), knownvalue.StringExact(digest)),
+				statecheck.ExpectKnownValue("data.postern_release.live", tfjsonpath.New("note"), knownvalue.StringExact("by hand")),
+				statecheck.ExpectKnownValue("data.postern_release.live", tfjsonpath.New("revision"), knownvalue.Int64Exact(1)),
+				statecheck.ExpectKnownValue("data.postern_bundle.live", tfjsonpath.New("manifest").AtMapKey("query_rule.read"), knownvalue.StringRegexp(regexp.MustCompile(`^sha256:`))),
+				statecheck.ExpectKnownValue("data.postern_bundle.live", tfjsonpath.New("policy"), knownvalue.StringRegexp(regexp.MustCompile(`query_rule "read"`))),
+				statecheck.ExpectKnownValue("data.postern_bundle.live", tfjsonpath.New("signing_key_id"), knownvalue.StringExact(l.other.PublicKey().ID())),
+				statecheck.ExpectKnownValue("data.postern_gateways.all", process("p1", "enforces"), knownvalue.Bool(true)),
+				statecheck.ExpectKnownValue("data.postern_gateways.all", process("p2", "enforces"), knownvalue.Bool(false)),
+				statecheck.ExpectKnownValue("data.postern_gateways.all", process("p2", "error"), knownvalue.StringExact("too old")),
+			},
+		},
+		resource.TestStep{
+			Config:      `data "postern_release" "live" { gateway = "nothing" }`,
+			ExpectError: regexp.MustCompile(`Nothing is live on the gateway`),
+		},
+		resource.TestStep{
+			Config:      `data "postern_bundle" "gone" { digest = "sha256:0" }`,
+			ExpectError: regexp.MustCompile(`There is no such bundle`),
+		},
+	)
+}
+
+func TestAccFunctions(t *testing.T) {
+	l := newLab(t)
+	l.accept(t, resource.TestStep{
+		Config: `
+output "fine" { value = provider::postern::condition_problems("query_rule.when", "statement.read_only") }
+output "wrong" { value = one(provider::postern::condition_problems("identity.when", "tokn.sub == 'x'")) }
+output "matches" { value = provider::postern::column_matches("*.*.ssn", "public.customers.ssn") }
+output "differs" { value = provider::postern::column_matches("public.*.email", "crm.customers.email") }
+`,
+		Check: resource.ComposeAggregateTestCheckFunc(
+			resource.TestCheckOutput("matches", "true"),
+			resource.TestCheckOutput("differs", "false"),
+			resource.TestMatchOutput("wrong", regexp.MustCompile(`(?s)tokn.*\^\^\^\^`)),
+		),
+	})
+}
+
+func TestFunctionErrors(t *testing.T) {
+	p := newLab(t).protocol(t)
+	tests := []struct {
+		function  string
+		arguments [2]string
+		want      string
+	}{
+		{"condition_problems", [2]string{"query_rule.unless", "true"}, `No expression is called "query_rule.unless".`},
+		{"column_matches", [2]string{"a.b.c.d", "a.b.c"}, "has 4 parts"},
+		{"column_matches", [2]string{"a.b.c", "b.c"}, "is not the full name of a column"},
+		{"column_matches", [2]string{"a.b.c", `a."b`}, "a quote is not closed"},
+	}
+	for _, test := range tests {
+		arguments := make([]*tfprotov6.DynamicValue, 2)
+		for i, text := range test.arguments {
+			arguments[i] = p.encode(tftypes.String, tftypes.NewValue(tftypes.String, text))
+		}
+		resp, err := p.server.CallFunction(t.Context(), &tfprotov6.CallFunctionRequest{Name: test.function, Arguments: arguments})
+		must(t, err)
+		if resp.Error == nil || !strings.Contains(resp.Error.Text, test.want) {
+			t.Errorf("%s(%q) gave %+v, want %q", test.function, test.arguments, resp.Error, test.want)
+		}
+	}
+}
+
+func TestEphemeralToken(t *testing.T) {
+	l := newLab(t)
+	p := l.protocol(t)
+	ty := p.schema.EphemeralResourceSchemas["postern_token"].ValueType()
+	config := attributes{"name": "gateway of orders", "roles": []string{"gateway:orders"}, "expires_in": "10m"}
+	resp, err := p.server.OpenEphemeralResource(t.Context(), &tfprotov6.OpenEphemeralResourceRequest{
+		TypeName: "postern_token", Config: p.encode(ty, p.object(ty, config)),
+	})
+	must(t, err)
+	if failed := errorsOf(resp.Diagnostics); failed != "" {
+		t.Fatal(failed)
+	}
+	if got := text(t, p.decode(ty, resp.Result), "token"); got != "pst_minted_1" {
+		t.Errorf("token is %q", got)
+	}
+	if m := l.control.Minted(); len(m) != 1 || m[0].Roles[0] != "gateway:orders" || m[0].ExpiresIn != "10m" {
+		t.Errorf("minted %+v", m)
+	}
+}

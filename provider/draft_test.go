@@ -1,0 +1,217 @@
+package provider_test
+
+import (
+	"fmt"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	"github.com/posternhq/postern/policylang"
+)
+
+// draftCase is the life of one object: its least configuration, then its most.
+type draftCase struct {
+	kind        policylang.Kind
+	least, most string
+	want        policylang.Object // of most
+}
+
+func draftCases() []draftCase {
+	return []draftCase{
+		{
+			kind: policylang.KindGateway,
+			least: `
+				upstream = { host = "db.internal" }`,
+			most: `
+				default_effect = "allow"
+				unparsed       = "allow"
+				upstream = {
+				  host         = "db2.internal"
+				  port         = 5433
+				  tls          = "verify-ca"
+				  ca           = "/etc/postern/ca.pem"
+				  credentials  = "file:/run/secrets/orders"
+				  catalog_role = "reader"
+				}
+				issuer = {
+				  corp     = { url = "https://login.example.com", audience = "postern" }
+				  partners = { url = "https://partners.example.com", audience = "postern" }
+				}`,
+			want: &policylang.Gateway{
+				Name: "x", DefaultEffect: "allow", Unparsed: "allow",
+				Upstream: policylang.Upstream{
+					Host: "db2.internal", Port: 5433, TLS: "verify-ca", CA: "/etc/postern/ca.pem",
+					Credentials: "file:/run/secrets/orders", CatalogRole: "reader",
+				},
+				Issuers: []policylang.Issuer{
+					{Name: "corp", URL: "https://login.example.com", Audience: "postern"},
+					{Name: "partners", URL: "https://partners.example.com", Audience: "postern"},
+				},
+			},
+		},
+		{
+			kind: policylang.KindIdentity,
+			least: `
+				kind = "human"
+				when = "token.sub == 'u-17'"`,
+			most: `
+				kind          = "service"
+				when          = "token.iss == 'https://ci.example.com' && token.sub == 'job'"
+				groups        = ["ci", "batch"]
+				name_from     = "token.sub"
+				groups_from   = "token.groups"
+				database_role = "app"`,
+			want: &policylang.Identity{
+				Name: "x", Kind: "service", When: "token.iss == 'https://ci.example.com' && token.sub == 'job'",
+				Groups: []string{"batch", "ci"}, NameFrom: "token.sub", GroupsFrom: "token.groups", DatabaseRole: "app",
+			},
+		},
+		{
+			kind: policylang.KindQueryRule,
+			least: `
+				when      = "identity.kind != 'service'"
+				effect    = "limit"
+				max_rows  = 1000`,
+			most: `
+				when           = "statement.writes && !statement.filtered"
+				effect         = "hold"
+				mode           = "observe"
+				message        = "Ask first."
+				approval_group = "dba"
+				hold_mode      = "retry"`,
+			want: &policylang.QueryRule{
+				Name: "x", When: "statement.writes && !statement.filtered", Effect: "hold", Mode: "observe",
+				Message: "Ask first.", ApprovalGroup: "dba", HoldMode: "retry",
+			},
+		},
+		{
+			kind: policylang.KindMaskingPolicy,
+			least: `
+				columns   = ["*.*.ssn"]
+				transform = "redact"`,
+			most: `
+				columns    = ["public.customers.email", "*.*.ssn"]
+				transform  = "partial"
+				unless     = "'pii' in identity.groups"
+				mode       = "observe"
+				keep_first = 1
+				keep_last  = 4
+				format     = "email"
+				predicates = "equality"
+				order      = "allow"
+				group      = "allow"
+				counting   = "allow"`,
+			want: &policylang.MaskingPolicy{
+				Name: "x", Columns: []string{"*.*.ssn", "public.customers.email"}, Transform: "partial",
+				Unless: "'pii' in identity.groups", Mode: "observe", KeepFirst: 1, KeepLast: 4, Format: "email",
+				Predicates: "equality", Order: "allow", Group: "allow", Count: "allow",
+			},
+		},
+		{
+			kind: policylang.KindApprovalGroup,
+			least: `
+				members = ["ben"]`,
+			most: `
+				members    = ["chloe", "ben"]
+				required   = 2
+				expires_in = "30m"`,
+			want: &policylang.ApprovalGroup{Name: "x", Members: []string{"ben", "chloe"}, Required: 2, ExpiresIn: "30m"},
+		},
+	}
+}
+
+func TestAccDraft(t *testing.T) {
+	for _, c := range draftCases() {
+		t.Run(string(c.kind), func(t *testing.T) {
+			l := newLab(t)
+			address := fmt.Sprintf("postern_%s.x", c.kind)
+			config := func(body string) string {
+				return fmt.Sprintf("resource \"postern_%s\" \"x\" {\n name = \"x\"\n%s\n}\n", c.kind, body)
+			}
+			stored := func(want policylang.Object) resource.TestCheckFunc {
+				return func(*terraform.State) error {
+					if diff := cmp.Diff(canonical(t, want), canonical(t, l.control.Object(c.kind, "x"))); diff != "" {
+						return fmt.Errorf("stored object (-want +got):\n%s", diff)
+					}
+					return nil
+				}
+			}
+			digestKnown := plancheck.ExpectKnownValue(address, tfjsonpath.New("digest"), knownvalue.StringRegexp(regexp.MustCompile(`^sha256:`)))
+			imports := resource.TestStep{
+				ResourceName: address, ImportState: true, ImportStateId: "x",
+				ImportStateVerify: true, ImportStateVerifyIdentifierAttribute: "name",
+			}
+			l.accept(
+				t,
+				resource.TestStep{
+					Config:           config(c.least),
+					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{digestKnown}},
+				},
+				resource.TestStep{
+					Config: config(c.most),
+					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
+						digestKnown,
+						plancheck.ExpectResourceAction(address, plancheck.ResourceActionUpdate),
+					}},
+					ConfigStateChecks: []statecheck.StateCheck{
+						statecheck.ExpectKnownValue(address, tfjsonpath.New("definition"), knownvalue.StringExact(canonical(t, c.want))),
+					},
+					Check: stored(c.want),
+				},
+				imports,
+				// Drift: somebody else changed the object, and it is put right.
+				resource.TestStep{
+					PreConfig: func() { l.control.PutObject(drifted(c.kind)) },
+					Config:    config(c.most),
+					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
+						plancheck.ExpectResourceAction(address, plancheck.ResourceActionUpdate),
+					}},
+					Check: stored(c.want),
+				},
+				// Disappears: somebody else removed the object, and it is made again.
+				resource.TestStep{
+					PreConfig: func() { l.control.RemoveObject(c.kind, "x") },
+					Config:    config(c.least),
+					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
+						plancheck.ExpectResourceAction(address, plancheck.ResourceActionCreate),
+					}},
+				},
+			)
+		})
+	}
+}
+
+// drifted is another object of the kind and the name x.
+func drifted(kind policylang.Kind) policylang.Object {
+	switch kind {
+	case policylang.KindGateway:
+		return &policylang.Gateway{Name: "x", Upstream: policylang.Upstream{Host: "elsewhere"}}
+	case policylang.KindIdentity:
+		return &policylang.Identity{Name: "x", Kind: "human", When: "false"}
+	case policylang.KindQueryRule:
+		return &policylang.QueryRule{Name: "x", When: "false", Effect: policylang.EffectDeny}
+	case policylang.KindMaskingPolicy:
+		return &policylang.MaskingPolicy{Name: "x", Columns: []string{"a.b.c"}, Transform: policylang.TransformNull}
+	case policylang.KindApprovalGroup:
+	}
+	return &policylang.ApprovalGroup{Name: "x", Members: []string{"mallory"}}
+}
+
+func canonical(t *testing.T, o policylang.Object) string {
+	t.Helper()
+	if o == nil {
+		return ""
+	}
+	data, err := policylang.Definition(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
