@@ -119,8 +119,8 @@ func (g *guard) textRecord(kind evidence.Kind, x *execution, text *relay.Text) *
 	for i := range x.statements {
 		c := &x.statements[i]
 		describe(r, c)
-		if c.decision != nil {
-			r.Rules = append(r.Rules, c.decision.Rules...)
+		if c.decision != nil && c.decision.Effect != policylang.EffectAllow {
+			r.Rules = append(r.Rules, c.decision.Rules...) // those that stand in the way
 		}
 	}
 	if len(x.statements) == 0 && len(text.Statements) > 0 {

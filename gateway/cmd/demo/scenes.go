@@ -245,22 +245,24 @@ func awaitFile(ctx context.Context, name, want string) error {
 func (w *world) readEvidence(ctx context.Context) error {
 	heading("The evidence: who, what, decision, rule, policy")
 	dir := filepath.Join(w.data(), "evidence")
-	show("postern evidence search --dir evidence")
-	out, err := w.command(ctx, "postern", "evidence", "search", "--dir", dir).CombinedOutput()
-	fmt.Print(indent(string(out)))
+	kinds := "statement,denied,held,approval,session_end"
+	show("postern evidence search --dir evidence --kind " + kinds)
+	out, err := w.command(ctx, "postern", "evidence", "search", "--dir", dir, "--kind", kinds).CombinedOutput()
+	fmt.Print(indent(align(string(out))))
 	if err != nil {
 		return fmt.Errorf("search the evidence: %w", err)
 	}
-	if err := expect("the evidence", string(out), []string{"ana", "carl", "orders-ci", "no_drop_database", "DROP DATABASE", "DELETE", "INSERT", "sha256:"}); err != nil {
+	if err := expect("the evidence", string(out), []string{"ana", "carl", "orders-ci", "no_drop_database", "DROP DATABASE", "DELETE", "INSERT", "by ben", "masked email, ssn, card"}); err != nil {
 		return err
 	}
-	show("postern evidence verify --dir evidence")
-	out, err = w.command(ctx, "postern", "evidence", "verify", "--dir", dir).CombinedOutput()
+	key := filepath.Join(w.data(), "evidence.key.pub")
+	show("postern evidence verify --dir evidence --key evidence.key.pub")
+	out, err = w.command(ctx, "postern", "evidence", "verify", "--dir", dir, "--key", key).CombinedOutput()
 	fmt.Print(indent(string(out)))
 	if err != nil {
 		return fmt.Errorf("verify the evidence: %w", err)
 	}
-	return nil
+	return expect("the verification", string(out), []string{"verified", "0 interrupted"})
 }
 
 func (w *world) hint() {

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
@@ -314,3 +316,12 @@ func expect(what, got string, want []string, forbidden ...string) error {
 
 // aside is a note between what commands print.
 func aside(text string) { fmt.Printf("\n  %s\n", text) }
+
+// align sets lines of cells with tabs between them as a table.
+func align(s string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	_, _ = io.WriteString(w, s) // a strings.Builder never fails
+	_ = w.Flush()
+	return b.String()
+}

@@ -32,6 +32,8 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand()
+	root.AddCommand(
+		serveCommand(), gatewayCommand(), controlCommand(), policyCommand(), bundleCommand(), approvalsCommand(), tokenCommand(), evidenceCommand(),
+	)
 	return root
 }

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/controlclient"
+)
+
+// commonFlags are those of everything that runs for long.
+type commonFlags struct {
+	data     string
+	trust    []string
+	certFile string
+	keyFile  string
+	hosts    []string
+	demo     bool
+}
+
+func (f *commonFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.data, "data", "", "`directory` of everything that is kept")
+	flags.StringSliceVar(&f.trust, "trust", nil, "`file` with public keys that may publish policy, one a line (made by postern bundle keygen)")
+	flags.StringVar(&f.certFile, "tls-cert", "", "PEM `file` of the TLS certificate; generated with its own authority, DATA/ca.pem, unless given")
+	flags.StringVar(&f.keyFile, "tls-key", "", "PEM `file` of its key")
+	flags.StringSliceVar(&f.hosts, "host", []string{"localhost", "127.0.0.1", "::1"}, "names and addresses of a generated certificate")
+	flags.BoolVar(&f.demo, "demo", false, "accept OpenID Connect issuers by plain HTTP on this machine; for demonstrations alone")
+	mustRegister(cmd.MarkFlagRequired("data"))
+}
+
+// prepare makes the data directory.
+func (f *commonFlags) prepare() error {
+	if err := os.MkdirAll(f.data, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	return nil
+}
+
+// serveCommand runs the control plane and a gateway in one process.
+func serveCommand() *cobra.Command {
+	var common commonFlags
+	var gw gatewayFlags
+	var ctl controlPlaneFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a gateway and its control plane in one process",
+		Long: `Run a gateway and its control plane in one process: the smallest installation.
+
+The gateway refuses every client until a policy has been released to it, by
+Terraform or otherwise, that a trusted key has signed. The control plane keeps
+everything in one SQLite file, DATA/control.db; make its first administrator's
+token with 'postern control bootstrap --store DATA/control.db'.`,
+		Example: `  postern bundle keygen --name publisher
+  postern serve --gateway orders --data /var/lib/postern --trust publisher.pub`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runServe(cmd.Context(), &common, &gw, &ctl)
+		},
+	}
+	common.add(cmd)
+	gw.add(cmd)
+	ctl.add(cmd)
+	mustRegister(cmd.MarkFlagRequired("trust"))
+	return cmd
+}
+
+func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *controlPlaneFlags) error {
+	if err := common.prepare(); err != nil {
+		return err
+	}
+	log := newLogger()
+	plane, err := ctl.open(ctx, common, log)
+	if err != nil {
+		return err
+	}
+	defer plane.close()
+	// The gateway reaches the control plane by calling it, not by the network.
+	client, err := controlclient.New(controlclient.Config{
+		URL: "https://control.invalid", UserAgent: "postern/" + version,
+		Transport: controlclient.InProcess(plane.server.As("gateway "+gw.name, api.GatewayRole(gw.name))),
+	})
+	if err != nil {
+		return err
+	}
+	half, err := gw.open(common, client, log)
+	if err != nil {
+		return err
+	}
+	defer half.close()
+	plane.join(half)
+
+	run, ctx := errgroup.WithContext(ctx)
+	run.Go(func() error { return plane.run(ctx) })
+	run.Go(func() error { return half.run(ctx) })
+	return withoutCancel(run.Wait())
+}
+
+// gatewayCommand runs a gateway by itself.
+func gatewayCommand() *cobra.Command {
+	var common commonFlags
+	var gw gatewayFlags
+	cmd := &cobra.Command{
+		Use:   "gateway",
+		Short: "Run a gateway that pulls its policy from a control plane",
+		Example: `  POSTERN_TOKEN=$(cat gateway.token) postern gateway --gateway orders --control https://control:8443 \
+      --data /var/lib/postern --trust publisher.pub`,
+		Args: cobra.NoArgs,
+	}
+	control := addControlFlags(cmd)
+	common.add(cmd)
+	gw.add(cmd)
+	mustRegister(cmd.MarkFlagRequired("trust"))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := common.prepare(); err != nil {
+			return err
+		}
+		client, err := control.client()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		half, err := gw.open(&common, client, newLogger())
+		if err != nil {
+			return err
+		}
+		defer half.close()
+		return withoutCancel(half.run(cmd.Context()))
+	}
+	return cmd
+}
+
+// controlCommand runs a control plane by itself, and groups what is done on
+// its host.
+func controlCommand() *cobra.Command {
+	var common commonFlags
+	var ctl controlPlaneFlags
+	cmd := &cobra.Command{
+		Use:   "control",
+		Short: "Run a control plane, or work on its store",
+		Long: `Run a control plane: it stores drafts, bundles and releases, and handles
+approvals. It has no signing key; gateways verify what it gives them.
+
+With --identify-for, people may use it with tokens of the issuers that the
+named gateways' policies name, which --trust verifies.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if err := common.prepare(); err != nil {
+				return err
+			}
+			plane, err := ctl.open(ctx, &common, newLogger())
+			if err != nil {
+				return err
+			}
+			defer plane.close()
+			return withoutCancel(plane.runWithPolicies(ctx, &common))
+		},
+	}
+	common.add(cmd)
+	ctl.add(cmd)
+	cmd.Flags().StringSliceVar(&ctl.identifyFor, "identify-for", nil, "`gateway` whose live policy says who people are")
+	cmd.AddCommand(controlBootstrapCommand())
+	return cmd
+}
+
+func newLogger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+}
+
+// withoutCancel makes an ordered stop a success.
+func withoutCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+func (f *commonFlags) path(name string) string { return filepath.Join(f.data, name) }

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/posternhq/postern/gateway"
+	"github.com/posternhq/postern/gateway/accept"
+	"github.com/posternhq/postern/gateway/authenticate"
+	"github.com/posternhq/postern/gateway/console"
+	"github.com/posternhq/postern/gateway/control"
+	"github.com/posternhq/postern/gateway/evidence"
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/controlclient"
+	"github.com/posternhq/postern/gateway/livepolicy"
+	"github.com/posternhq/postern/gateway/mask"
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/bundle"
+)
+
+// gatewayFlags say what a gateway is.
+type gatewayFlags struct {
+	name           string
+	address        string
+	allowPlaintext bool
+}
+
+func (f *gatewayFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.name, "gateway", "", "`name` of the gateway in the policy")
+	flags.StringVar(&f.address, "listen", "127.0.0.1:6432", "`address` that clients connect to")
+	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "let clients in without TLS; a token sent so can be stolen")
+	mustRegister(cmd.MarkFlagRequired("gateway"))
+}
+
+// gatewayHalf is a gateway that is put together.
+type gatewayHalf struct {
+	flags    *gatewayFlags
+	listener net.Listener
+	journal  *evidence.Journal
+	live     *livepolicy.Live
+	auth     *authenticate.Authenticator
+	server   *gateway.Server
+	client   *controlclient.Client
+	dir      string // of the evidence
+	report   chan struct{}
+	instance string
+	started  time.Time
+	log      *slog.Logger
+}
+
+func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, log *slog.Logger) (half *gatewayHalf, err error) {
+	h := &gatewayHalf{
+		flags: f, client: client, log: log, started: time.Now(), instance: instanceName(),
+		dir: common.path("evidence"), report: make(chan struct{}, 1),
+	}
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	trusted, err := readKeyRing(common.trust)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := serverCertificate(common.certFile, common.keyFile, common.data, common.hosts)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := maskKeys(common.path("mask.key"))
+	if err != nil {
+		return nil, err
+	}
+	signer, err := evidence.LoadKey(common.path("evidence.key"), f.name)
+	if err != nil {
+		return nil, err
+	}
+	if h.journal, err = evidence.Open(evidence.Config{Dir: h.dir, Origin: f.name, Key: signer, Logger: log}); err != nil {
+		return nil, err
+	}
+	h.live, err = livepolicy.Open(livepolicy.Config{
+		Gateway: f.name, Trusted: trusted, Dir: common.path("policy"), Source: client.Source(f.name), Logger: log,
+		Report: func(context.Context, livepolicy.Status) { h.reportSoon() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, AllowLoopbackHTTP: common.demo, Logger: log})
+	h.server = gateway.New(gateway.Config{
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: client.Broker(f.name), MaskKeys: keys, Logger: log,
+		Accept: accept.Config{
+			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
+			AllowPlaintext: f.allowPlaintext,
+		},
+	})
+	if h.listener, err = listen(f.address); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// run serves until ctx ends.
+func (h *gatewayHalf) run(ctx context.Context) error {
+	h.log.LogAttrs(ctx, slog.LevelInfo, "the gateway is listening", slog.String("gateway", h.flags.name), slog.String("address", h.listener.Addr().String()))
+	run, ctx := errgroup.WithContext(ctx)
+	run.Go(func() error { h.live.Run(ctx); return nil })
+	run.Go(func() error { return h.server.Serve(ctx, h.listener) })
+	run.Go(func() error { h.reportLoop(ctx); return nil })
+	return run.Wait()
+}
+
+func (h *gatewayHalf) close() {
+	if h.listener != nil {
+		_ = h.listener.Close()
+	}
+	if h.journal != nil {
+		if err := h.journal.Close(); err != nil {
+			h.log.LogAttrs(context.Background(), slog.LevelError, "close the evidence journal", slog.Any("error", err))
+		}
+	}
+}
+
+// issuers are those of the policy in force.
+func (h *gatewayHalf) issuers() []policylang.Issuer {
+	if p := h.live.Current(); p != nil {
+		return p.Program.Gateway().Issuers
+	}
+	return nil
+}
+
+// identify says who an OpenID Connect token's owner is under the policy in
+// force.
+func (h *gatewayHalf) identify(ctx context.Context, token string) (*policylang.Subject, error) {
+	return identifyBy(ctx, h.auth, h.live, token)
+}
+
+func identifyBy(ctx context.Context, auth *authenticate.Authenticator, live *livepolicy.Live, token string) (*policylang.Subject, error) {
+	policy := live.Current()
+	if policy == nil {
+		return nil, errors.New("no policy is live that says who people are")
+	}
+	claims, err := auth.Token(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Program.Identify(claims, time.Now())
+}
+
+const reportInterval = 10 * time.Second
+
+// reportSoon has the control plane told how the gateway fares.
+func (h *gatewayHalf) reportSoon() {
+	select {
+	case h.report <- struct{}{}:
+	default: // one is due already
+	}
+}
+
+// reportLoop tells the control plane how the gateway fares, at once when the
+// policy changes.
+func (h *gatewayHalf) reportLoop(ctx context.Context) {
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	for {
+		status := h.live.Status()
+		beat := api.Heartbeat{
+			Version: version, Bundle: status.Release.Bundle, Revision: status.Release.Revision,
+			Sessions: h.server.Sessions(), StartedAt: h.started,
+		}
+		if status.Err != nil {
+			beat.Error = status.Err.Error()
+		}
+		if err := h.client.Report(ctx, h.flags.name, h.instance, beat); err != nil && ctx.Err() == nil {
+			h.log.LogAttrs(ctx, slog.LevelWarn, "report to the control plane", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-h.report:
+		}
+	}
+}
+
+// instanceName names this process among those of its gateway.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return host + "-" + hex.EncodeToString(b[:])
+}
+
+// readKeyRing reads the public keys of files.
+func readKeyRing(files []string) (bundle.KeyRing, error) {
+	var text strings.Builder
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return bundle.KeyRing{}, fmt.Errorf("read trusted keys: %w", err)
+		}
+		text.Write(data)
+		text.WriteByte('\n')
+	}
+	ring, err := bundle.ParseKeyRing(text.String())
+	if err != nil {
+		return bundle.KeyRing{}, fmt.Errorf("read trusted keys: %w", err)
+	}
+	return ring, nil
+}
+
+// maskKeys returns the keys of hashes and tokens, from a secret that is made
+// at the first start. Gateways whose tokens are to be equal share the file.
+func maskKeys(file string) (*mask.Keys, error) {
+	secret, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		secret = make([]byte, 32)
+		_, _ = rand.Read(secret) // never fails, see crypto/rand
+		err = os.WriteFile(file, secret, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the masking key: %w", err)
+	}
+	return mask.NewKeys(secret)
+}
+
+// SearchEvidence searches the journal for the console, newest first, and
+// records who read it.
+func (h *gatewayHalf) SearchEvidence(_ context.Context, reader string, q console.EvidenceQuery) ([]evidence.Record, error) {
+	if q.Gateway != "" && q.Gateway != h.flags.name {
+		return nil, nil
+	}
+	read := &evidence.Record{
+		Kind: evidence.KindEvidenceRead, Identity: reader, Gateway: h.flags.name, Command: "SEARCH", Outcome: evidence.OutcomeCompleted,
+	}
+	if _, err := h.journal.Append(read, evidence.Process); err != nil {
+		return nil, fmt.Errorf("record that evidence was read: %w", err)
+	}
+	query := evidence.Query{From: q.Since, Identity: q.Identity, Text: q.Text, Newest: true, Limit: q.Limit}
+	if q.Kind != "" {
+		query.Kinds = []evidence.Kind{q.Kind}
+	}
+	var out []evidence.Record
+	for r, err := range evidence.Search(h.dir, query) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *r)
+	}
+	return out, nil
+}
+
+// recordAdministration makes what changes the control plane's state evidence,
+// before it is done.
+func (h *gatewayHalf) recordAdministration(_ context.Context, e control.Event) error {
+	_, err := h.journal.Append(&evidence.Record{
+		Time: e.Time, Kind: evidence.KindAdmin, Identity: e.Caller, Gateway: e.Gateway, Command: e.Action,
+		SQL: e.Target, Bundle: e.Bundle, Reason: e.Reason, Outcome: evidence.OutcomeStarted,
+	}, evidence.Process)
+	return err
+}
