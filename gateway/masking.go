@@ -199,6 +199,12 @@ func (g *guard) Columns(p *relay.Permit, index int, fields []relay.Field) (relay
 	return plan, nil
 }
 
+// Payloads reports whether the payloads of notifications may pass: not to
+// those from whom columns are masked, since anybody may put them there.
+func (g *guard) Payloads() bool {
+	return len(g.view.Load().evaluator.Masks(g.server.cfg.Clock()).Masks) == 0
+}
+
 // fenceUnplanned lets results without an analysis pass (SHOW and the like, or
 // a database without masked columns) unless they name a masked column.
 func fenceUnplanned(c *considered, fields []relay.Field) *refusal.Refusal {

@@ -8,8 +8,8 @@ import (
 )
 
 // Guard decides what a session may execute. The client loop calls Read,
-// Unknown, Decide, Stale and Refresh; the upstream loop calls Columns, Finished
-// and Flush; so one of each group may run at the same time as one of the other.
+// Unknown, Decide, Stale and Refresh; the upstream loop calls Columns, Finished,
+// Flush and Payloads; so one of each group may run at the same time as one of the other.
 type Guard interface {
 	// Read analyses a text. It must not wait.
 	Read(sql string) (*Text, *refusal.Refusal)
@@ -29,6 +29,9 @@ type Guard interface {
 	// Flush makes durable what Finished reported. It is called before the
 	// bytes of the response are released; an error ends the session.
 	Flush() error
+	// Payloads reports whether the payloads of notifications may pass: what
+	// another session put into them is not known.
+	Payloads() bool
 	// Stale reports whether the search path must be read again before the
 	// next text is analysed, and Refresh gives it: nil if it cannot be read.
 	Stale() bool

@@ -146,8 +146,9 @@ func (g *testGuard) Finished(_ *relay.Permit, o relay.Outcome) {
 	g.finished = append(g.finished, fmt.Sprintf("%d %d %s%s rows=%d", o.Index, o.Kind, o.Tag, o.SQLSTATE, o.Rows))
 }
 
-func (g *testGuard) Flush() error { return nil }
-func (g *testGuard) Stale() bool  { return g.stale }
+func (g *testGuard) Flush() error   { return nil }
+func (g *testGuard) Payloads() bool { return !g.fenced }
+func (g *testGuard) Stale() bool    { return g.stale }
 func (g *testGuard) Refresh(path []string) {
 	g.stale, g.path = false, path
 }
@@ -268,6 +269,8 @@ func (c *conversation) receive(n int) []string {
 			out = append(out, "columns "+strings.Join(names, ","))
 		case *pgproto3.CopyInResponse:
 			return append(out, "copyin")
+		case *pgproto3.NotificationResponse:
+			out = append(out, "notified "+m.Channel+" "+m.Payload)
 		default:
 			out = append(out, strings.TrimPrefix(fmt.Sprintf("%T", msg), "*pgproto3."))
 		}
@@ -512,6 +515,21 @@ func TestHold(t *testing.T) {
 	c.send(q("select 'held'").send...)
 	<-waiting
 	c.conn.Close() // the session must end by itself: goleak and Cleanup tell
+}
+
+func TestPayloadsOfNotifications(t *testing.T) {
+	for want, g := range map[string]*testGuard{"notified z secret": {}, "notified z ": {fenced: true}} {
+		c, _ := through(t, g)
+		c.send(q("listen z").send...)
+		c.receive(1)
+		other := direct(t)
+		other.send(q("notify z, 'secret'").send...)
+		other.receive(1)
+		c.send(q("select 1").send...)
+		if got := strings.Join(c.receive(1), "\n"); !strings.HasPrefix(got, want+"\n") {
+			t.Errorf("want %q in transcript:\n%s", want, got)
+		}
+	}
 }
 
 func TestSearchPathIsReadAgain(t *testing.T) {

@@ -130,8 +130,7 @@ func (u *upstreamLoop) handle(p piece) error {
 	case 'N':
 		return u.notice(p)
 	case 'A':
-		u.pass(p)
-		return nil
+		return u.notification(p)
 	case 'S':
 		return u.parameterStatus(p)
 	}
@@ -542,6 +541,26 @@ func (u *upstreamLoop) notice(p piece) error {
 		return nil
 	}
 	u.pass(p)
+	return nil
+}
+
+// notification passes a NotificationResponse on, without its payload if the
+// guard says so.
+func (u *upstreamLoop) notification(p piece) error {
+	if u.cfg.Guard.Payloads() {
+		u.pass(p)
+		return nil
+	}
+	var msg pgproto3.NotificationResponse
+	if err := msg.Decode(p.body()); err != nil {
+		return fmt.Errorf("read a NotificationResponse: %w", err)
+	}
+	msg.Payload = ""
+	b, err := msg.Encode(nil)
+	if err != nil {
+		return fmt.Errorf("write a NotificationResponse: %w", err)
+	}
+	u.replace(b)
 	return nil
 }
 
