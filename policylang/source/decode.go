@@ -129,11 +129,16 @@ type decoder struct {
 }
 
 // problem adds a problem of an attribute, standing at s.
-func (d *decoder) problem(attr string, s span, summary, advice string) *policylang.Problem {
+func (d *decoder) problem(attr string, s span, summary, advice string) {
+	d.suggest(attr, s, summary, advice, "")
+}
+
+// suggest adds a problem with a name that was perhaps meant.
+func (d *decoder) suggest(attr string, s span, summary, advice, suggestion string) {
 	p := d.text.problem(s, summary, advice)
 	p.Path = policylang.Path{Kind: d.kind, Name: d.name, Attr: attr}
+	p.Suggestion = suggestion
 	d.add(p)
-	return &d.problems[len(d.problems)-1]
 }
 
 func (d *decoder) record(attr string, s span, expr hclsyntax.Expression) {
@@ -238,10 +243,9 @@ func (d *decoder) labelledBlock(b *hclsyntax.Block, v reflect.Value, prefix stri
 // that was probably meant is told, its absence is not told as well.
 func (d *decoder) unknown(name string, s span, what string, fields []field, prefix string) {
 	names := fieldNames(fields)
-	p := d.problem(prefix+name, s, fmt.Sprintf("there is no %s named %q here", what, name), d.whereTo(name, names, prefix))
-	p.Suggestion = policylang.Suggest(name, names)
-	if p.Suggestion != "" {
-		f, _ := fieldNamed(fields, p.Suggestion)
+	suggestion := policylang.Suggest(name, names)
+	d.suggest(prefix+name, s, fmt.Sprintf("there is no %s named %q here", what, name), d.whereTo(name, names, prefix), suggestion)
+	if f, ok := fieldNamed(fields, suggestion); ok {
 		d.failField(f, prefix)
 	}
 }

@@ -19,8 +19,12 @@ func TestParseFS(t *testing.T) {
 		want     string
 	}{
 		{"files refer to one another", fstest.MapFS{"a.postern.hcl": file(rule), "b.postern.hcl": file(group), "c.hcl": file("nonsense")}, nil, ""},
-		{"a duplicate names the first", fstest.MapFS{"a.postern.hcl": file(rule), "b.postern.hcl": file(group + rule)}, nil,
-			`b.postern.hcl:4:12: a second query_rule is named "r" (The first one is at a.postern.hcl:1:12. Rename or remove one of them)`},
+		{
+			"a duplicate names the first",
+			fstest.MapFS{"a.postern.hcl": file(rule), "b.postern.hcl": file(group + rule)},
+			nil,
+			`b.postern.hcl:4:12: a second query_rule is named "r" (The first one is at a.postern.hcl:1:12. Rename or remove one of them)`,
+		},
 		{"no file", fstest.MapFS{}, nil, `*.postern.hcl: no policy file is there (Policy files are named *.postern.hcl)`},
 		{"a bad pattern", fstest.MapFS{}, []string{"["}, `[: the pattern is malformed`},
 		{"a directory", fstest.MapFS{"d.postern.hcl/x": file("")}, nil, `d.postern.hcl: cannot read the file`},

@@ -40,6 +40,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -81,7 +82,7 @@ func ParseFS(fsys fs.FS, patterns ...string) (*File, []policylang.Problem) {
 	}
 	r := newReader()
 	for _, name := range r.glob(fsys, patterns) {
-		src, err := fs.ReadFile(fsys, name)
+		src, err := readBounded(fsys, name)
 		if err != nil {
 			r.add(policylang.Problem{File: name, Summary: "cannot read the file: " + cause(err)})
 			continue
@@ -89,6 +90,16 @@ func ParseFS(fsys fs.FS, patterns ...string) (*File, []policylang.Problem) {
 		r.read(name, src)
 	}
 	return r.finish()
+}
+
+// readBounded reads a file, or so much of it that it is known to be too large.
+func readBounded(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	return src, errors.Join(err, f.Close())
 }
 
 // reader collects what the files say.

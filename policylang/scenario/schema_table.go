@@ -1,0 +1,469 @@
+package scenario
+
+import (
+	"slices"
+
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+func (r *schemaReader) createTable(n *statement.CreateStmt) {
+	if n.GetIfNotExists() && r.findRelation(n.GetRelation().GetSchemaname(), n.GetRelation().GetRelname()) != nil {
+		return
+	}
+	if n.GetOfTypename() != nil {
+		r.problem(n.GetOfTypename().GetLocation(), "a schema file cannot have tables OF a type")
+		return
+	}
+	schema, name := r.newName(n.GetRelation().GetSchemaname(), n.GetRelation().GetRelname())
+	rel := &policylang.CatalogRelation{
+		Schema: schema, Name: name, Kind: policylang.RelationTable,
+		Temporary: n.GetRelation().GetRelpersistence() == "t",
+		Partition: n.GetPartbound() != nil,
+	}
+	if n.GetPartspec() != nil {
+		rel.Kind = policylang.RelationPartitioned
+	}
+	for _, parent := range n.GetInhRelations() {
+		if v, ok := statement.Unwrap(parent).(*statement.RangeVar); ok {
+			r.inherit(rel, r.relation(v))
+		}
+	}
+	var constraints []tableConstraint
+	for _, element := range n.GetTableElts() {
+		switch e := statement.Unwrap(element).(type) {
+		case *statement.ColumnDef:
+			constraints = append(constraints, r.addColumn(rel, e)...)
+		case *statement.TableLikeClause:
+			r.like(rel, e)
+		case *statement.Constraint:
+			constraints = append(constraints, tableConstraint{e, ""})
+		}
+	}
+	r.addRelation(rel)
+	for _, c := range constraints {
+		r.addConstraint(rel, c)
+	}
+}
+
+// copied says what of another table a new one takes over besides the names
+// and types of its columns.
+type copied struct{ defaults, generated, identity, checks, keys bool }
+
+// inherit makes a table a child of its parent. A partition takes over the
+// parent's keys too.
+func (r *schemaReader) inherit(rel, parent *policylang.CatalogRelation) {
+	if parent == nil {
+		return
+	}
+	rel.Parents = append(rel.Parents, parent.OID)
+	r.copyColumns(rel, parent, copied{defaults: true, generated: true})
+	copyConstraints(rel, parent, copied{checks: true, keys: rel.Partition})
+}
+
+// The bits of LIKE's options, as PostgreSQL's TableLikeOption has them.
+const (
+	likeConstraints = 1 << 2
+	likeDefaults    = 1 << 3
+	likeGenerated   = 1 << 4
+	likeIdentity    = 1 << 5
+	likeIndexes     = 1 << 6
+)
+
+func (r *schemaReader) like(rel *policylang.CatalogRelation, n *statement.TableLikeClause) {
+	other := r.relation(n.GetRelation())
+	if other == nil {
+		return
+	}
+	o := n.GetOptions()
+	what := copied{
+		defaults: o&likeDefaults != 0, generated: o&likeGenerated != 0, identity: o&likeIdentity != 0,
+		checks: o&likeConstraints != 0, keys: o&likeIndexes != 0,
+	}
+	r.copyColumns(rel, other, what)
+	copyConstraints(rel, other, what)
+	if what.keys { // LIKE never copies foreign keys
+		rel.Constraints = slices.DeleteFunc(rel.Constraints, func(c policylang.Constraint) bool { return c.Kind == policylang.ConstraintForeign })
+	}
+}
+
+func (r *schemaReader) copyColumns(rel, other *policylang.CatalogRelation, what copied) {
+	for _, c := range other.Columns {
+		if rel.ColumnNamed(c.Name) != nil {
+			continue
+		}
+		c.Number = int16(len(rel.Columns) + 1)
+		c.Identity = c.Identity && what.identity
+		if c.Generated && !what.generated || !c.Generated && !what.defaults {
+			c.Generated, c.Default = false, ""
+		}
+		rel.Columns = append(rel.Columns, c)
+	}
+}
+
+// copyConstraints gives a table another's constraints, of which the columns are
+// found by their names.
+func copyConstraints(rel, other *policylang.CatalogRelation, what copied) {
+	for _, c := range other.Constraints {
+		if check := c.Kind == policylang.ConstraintCheck; check && what.checks || !check && what.keys {
+			c.Columns = sameColumns(rel, other, c.Columns)
+			rel.Constraints = append(rel.Constraints, c)
+		}
+	}
+	if what.keys {
+		for _, x := range other.Indexes {
+			x.Columns = sameColumns(rel, other, x.Columns)
+			rel.Indexes = append(rel.Indexes, x)
+		}
+	}
+}
+
+func sameColumns(rel, other *policylang.CatalogRelation, numbers []int16) []int16 {
+	out := make([]int16, len(numbers))
+	for i, n := range numbers {
+		if c := other.Column(n); c != nil {
+			if own := rel.ColumnNamed(c.Name); own != nil {
+				out[i] = own.Number
+			}
+		}
+	}
+	return out
+}
+
+// addColumn adds a column and returns the constraints that stand with it. A
+// column that a parent has too is merged with the parent's.
+func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *statement.ColumnDef) []tableConstraint {
+	column := rel.ColumnNamed(def.GetColname())
+	if column == nil {
+		rel.Columns = append(rel.Columns, policylang.Column{Name: def.GetColname(), Number: int16(len(rel.Columns) + 1), Modifier: -1})
+		column = &rel.Columns[len(rel.Columns)-1]
+	}
+	if def.GetTypeName() != nil && !r.serial(rel, column, def) {
+		column.Type, column.Modifier = r.typeOf(def.GetTypeName())
+	}
+	var table []tableConstraint
+	for _, node := range def.GetConstraints() {
+		c, ok := statement.Unwrap(node).(*statement.Constraint)
+		if !ok {
+			continue
+		}
+		if !r.columnConstraint(column, c, def) {
+			table = append(table, tableConstraint{c, def.GetColname()})
+		}
+	}
+	return table
+}
+
+// tableConstraint is a constraint of a table, perhaps one that stands with a
+// column and is about that.
+type tableConstraint struct {
+	*statement.Constraint
+	column string
+}
+
+// columns names the constraint's columns.
+func (c tableConstraint) columns() []string {
+	switch {
+	case c.column != "":
+		return []string{c.column}
+	case c.GetContype() == statement.ConstrType_CONSTR_FOREIGN:
+		return nameParts(c.GetFkAttrs())
+	}
+	return nameParts(c.GetKeys())
+}
+
+// columnConstraint applies a constraint that is the column's alone.
+func (r *schemaReader) columnConstraint(column *policylang.Column, c *statement.Constraint, def *statement.ColumnDef) bool {
+	switch c.GetContype() { //nolint:exhaustive // the others are the table's
+	case statement.ConstrType_CONSTR_NOTNULL:
+		column.NotNull = true
+	case statement.ConstrType_CONSTR_IDENTITY:
+		column.Identity, column.NotNull = true, true
+	case statement.ConstrType_CONSTR_DEFAULT:
+		column.Default = r.defaultText(c, def)
+	case statement.ConstrType_CONSTR_GENERATED:
+		column.Generated = true
+		column.Default = r.bracketed(c.GetLocation(), c.GetRawExpr(), "as")
+	default:
+		return false
+	}
+	return true
+}
+
+// serial reads the types serial, bigserial and smallserial, which are not types
+// at all: an integer with a default from a sequence of its own.
+func (r *schemaReader) serial(rel *policylang.CatalogRelation, column *policylang.Column, def *statement.ColumnDef) bool {
+	parts := nameParts(def.GetTypeName().GetNames())
+	integers := map[string]string{
+		"serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2", "serial2": "int2",
+	}
+	if len(parts) != 1 || integers[parts[0]] == "" {
+		return false
+	}
+	column.Type, column.Modifier, column.NotNull = r.findType("pg_catalog", integers[parts[0]]).OID, -1, true
+	sequence := rel.Name + "_" + column.Name + "_seq"
+	r.addRelation(&policylang.CatalogRelation{Schema: rel.Schema, Name: sequence, Kind: policylang.RelationSequence, Columns: r.sequenceColumns()})
+	name := quoteIdentifier(rel.Schema) + "." + quoteIdentifier(sequence)
+	column.Default = "nextval('" + name + "'::regclass)"
+	return true
+}
+
+// defaultText is the text of DEFAULT's expression: up to the next constraint
+// of the column, or the end of the column.
+func (r *schemaReader) defaultText(c *statement.Constraint, def *statement.ColumnDef) string {
+	i := slices.IndexFunc(r.tokens, func(t token) bool { return t.start == int(c.GetLocation()) })
+	if i < 0 || r.tokens[i].text != "default" || i+1 >= len(r.tokens) {
+		r.problem(c.GetLocation(), "the default of %q cannot be read", def.GetColname())
+		return ""
+	}
+	depth := r.tokens[i].depth
+	end := r.current.Offset + len(r.current.Text)
+	for _, t := range r.tokens[i+1:] {
+		if t.depth < depth || t.depth == depth && (t.text == "," || t.text == ")" || t.text == ";") {
+			end = t.start
+			break
+		}
+	}
+	for _, node := range def.GetConstraints() {
+		other, ok := statement.Unwrap(node).(*statement.Constraint)
+		if at := int(other.GetLocation()); ok && at > int(c.GetLocation()) && at < end {
+			end = at
+		}
+	}
+	return splice(r.sql, r.tokens[i+1].start, end, r.qualify(statement.Unwrap(c.GetRawExpr())))
+}
+
+// bracketed is the text of an expression in the first brackets behind a word,
+// which stands at location or behind it.
+func (r *schemaReader) bracketed(location int32, expr *statement.Node, word string) string {
+	for i, t := range r.tokens {
+		if t.start >= int(location) && t.text == word && i+1 < len(r.tokens) && r.tokens[i+1].text == "(" {
+			if start, end, ok := brackets(r.tokens, i+1); ok {
+				return splice(r.sql, start, end, r.qualify(statement.Unwrap(expr)))
+			}
+		}
+	}
+	r.problem(location, "the expression cannot be read")
+	return ""
+}
+
+func (r *schemaReader) addConstraint(rel *policylang.CatalogRelation, c tableConstraint) {
+	out := policylang.Constraint{Name: c.GetConname()}
+	switch c.GetContype() { //nolint:exhaustive // the others are attributes of a constraint, not constraints
+	case statement.ConstrType_CONSTR_PRIMARY:
+		out.Kind = policylang.ConstraintPrimary
+	case statement.ConstrType_CONSTR_UNIQUE:
+		out.Kind = policylang.ConstraintUnique
+	case statement.ConstrType_CONSTR_CHECK:
+		out.Kind = policylang.ConstraintCheck
+		out.Expression = r.bracketed(c.GetLocation(), c.GetRawExpr(), "check")
+		out.Columns = r.mentioned(rel, c.GetRawExpr())
+	case statement.ConstrType_CONSTR_FOREIGN:
+		r.addForeignKey(rel, c, out)
+		return
+	case statement.ConstrType_CONSTR_EXCLUSION:
+		r.problem(c.GetLocation(), "a schema file cannot have exclusion constraints")
+		return
+	default:
+		return
+	}
+	if out.Kind != policylang.ConstraintCheck {
+		out.Columns = r.columnNumbers(rel, c.columns(), c.GetLocation())
+		rel.Indexes = append(rel.Indexes, policylang.Index{Name: c.GetConname(), Unique: true, Columns: out.Columns})
+	}
+	if out.Kind == policylang.ConstraintPrimary {
+		for _, number := range out.Columns {
+			rel.Column(number).NotNull = true
+		}
+	}
+	rel.Constraints = append(rel.Constraints, out)
+}
+
+func (r *schemaReader) addForeignKey(rel *policylang.CatalogRelation, c tableConstraint, out policylang.Constraint) {
+	out.Kind = policylang.ConstraintForeign
+	target := r.relation(c.GetPktable())
+	if target == nil {
+		return
+	}
+	out.Foreign = target.OID
+	out.Columns = r.columnNumbers(rel, c.columns(), c.GetLocation())
+	out.ForeignColumns = r.columnNumbers(target, nameParts(c.GetPkAttrs()), c.GetLocation())
+	if len(out.ForeignColumns) == 0 {
+		out.ForeignColumns = primaryKey(target)
+	}
+	out.OnDelete, out.OnUpdate = action(c.GetFkDelAction()), action(c.GetFkUpdAction())
+	rel.Constraints = append(rel.Constraints, out)
+}
+
+func action(code string) policylang.ReferentialAction {
+	if code == "" {
+		return policylang.ActionNone
+	}
+	return policylang.ReferentialAction(code[0])
+}
+
+func primaryKey(rel *policylang.CatalogRelation) []int16 {
+	for _, c := range rel.Constraints {
+		if c.Kind == policylang.ConstraintPrimary {
+			return c.Columns
+		}
+	}
+	return nil
+}
+
+func (r *schemaReader) columnNumbers(rel *policylang.CatalogRelation, names []string, location int32) []int16 {
+	var numbers []int16
+	for _, name := range names {
+		c := rel.ColumnNamed(name)
+		if c == nil {
+			r.problem(location, "%q has no column %q", dotted(rel.Schema, rel.Name), name)
+			continue
+		}
+		numbers = append(numbers, c.Number)
+	}
+	return numbers
+}
+
+// mentioned lists the columns that an expression mentions by name.
+func (r *schemaReader) mentioned(rel *policylang.CatalogRelation, expr *statement.Node) []int16 {
+	var numbers []int16
+	var visit func(any)
+	visit = func(n any) {
+		if ref, ok := n.(*statement.ColumnRef); ok {
+			parts := nameParts(ref.GetFields())
+			if len(parts) > 0 {
+				if c := rel.ColumnNamed(parts[len(parts)-1]); c != nil && !slices.Contains(numbers, c.Number) {
+					numbers = append(numbers, c.Number)
+				}
+			}
+		}
+		statement.Children(n, visit)
+	}
+	visit(statement.Unwrap(expr))
+	return numbers
+}
+
+func (r *schemaReader) alterTable(n *statement.AlterTableStmt) {
+	rel := r.relation(n.GetRelation())
+	if rel == nil {
+		return
+	}
+	for _, node := range n.GetCmds() {
+		if cmd, ok := statement.Unwrap(node).(*statement.AlterTableCmd); ok {
+			r.alterTableCommand(rel, cmd)
+		}
+	}
+}
+
+func (r *schemaReader) alterTableCommand(rel *policylang.CatalogRelation, cmd *statement.AlterTableCmd) {
+	switch cmd.GetSubtype() { //nolint:exhaustive // what is not listed is refused
+	case statement.AlterTableType_AT_AddColumn:
+		if def, ok := statement.Unwrap(cmd.GetDef()).(*statement.ColumnDef); ok {
+			for _, c := range r.addColumn(rel, def) {
+				r.addConstraint(rel, c)
+			}
+		}
+	case statement.AlterTableType_AT_AddConstraint:
+		if c, ok := statement.Unwrap(cmd.GetDef()).(*statement.Constraint); ok {
+			r.addConstraint(rel, tableConstraint{c, ""})
+		}
+	case statement.AlterTableType_AT_AttachPartition:
+		if p, ok := statement.Unwrap(cmd.GetDef()).(*statement.PartitionCmd); ok {
+			r.attach(rel, p)
+		}
+	case statement.AlterTableType_AT_AddInherit:
+		if v, ok := statement.Unwrap(cmd.GetDef()).(*statement.RangeVar); ok {
+			if parent := r.relation(v); parent != nil {
+				rel.Parents = append(rel.Parents, parent.OID)
+			}
+		}
+	case statement.AlterTableType_AT_SetNotNull:
+		if c := rel.ColumnNamed(cmd.GetName()); c != nil {
+			c.NotNull = true
+		}
+	case statement.AlterTableType_AT_AddIdentity:
+		if c := rel.ColumnNamed(cmd.GetName()); c != nil {
+			c.Identity = true
+		}
+	case statement.AlterTableType_AT_ColumnDefault:
+		r.setDefault(rel, cmd)
+	case statement.AlterTableType_AT_EnableRowSecurity, statement.AlterTableType_AT_ForceRowSecurity:
+		rel.RowSecurity = true
+	case statement.AlterTableType_AT_ChangeOwner, statement.AlterTableType_AT_SetStatistics, statement.AlterTableType_AT_SetStorage,
+		statement.AlterTableType_AT_ClusterOn, statement.AlterTableType_AT_SetRelOptions, statement.AlterTableType_AT_ReplicaIdentity,
+		statement.AlterTableType_AT_SetOptions:
+	default:
+		r.problem(-1, "a schema file cannot have this form of ALTER TABLE")
+	}
+}
+
+func (r *schemaReader) attach(parent *policylang.CatalogRelation, p *statement.PartitionCmd) {
+	if child := r.relation(p.GetName()); child != nil {
+		child.Parents, child.Partition = append(child.Parents, parent.OID), true
+		copyConstraints(child, parent, copied{keys: true})
+	}
+}
+
+// setDefault reads ALTER TABLE ... ALTER COLUMN ... SET DEFAULT, which is the
+// last thing in its statement as pg_dump writes it.
+func (r *schemaReader) setDefault(rel *policylang.CatalogRelation, cmd *statement.AlterTableCmd) {
+	c := rel.ColumnNamed(cmd.GetName())
+	i := find(r.tokens, 0, 0, "default")
+	if c == nil || cmd.GetDef() == nil {
+		return
+	}
+	if i < 0 || i+1 >= len(r.tokens) || find(r.tokens, i, 0, ",") >= 0 {
+		r.problem(-1, "the default of %q cannot be read", cmd.GetName())
+		return
+	}
+	c.Default = splice(r.sql, r.tokens[i+1].start, r.current.Offset+len(r.current.Text), r.qualify(statement.Unwrap(cmd.GetDef())))
+}
+
+func (r *schemaReader) createSequence(v *statement.RangeVar) {
+	schema, name := r.newName(v.GetSchemaname(), v.GetRelname())
+	r.addRelation(&policylang.CatalogRelation{Schema: schema, Name: name, Kind: policylang.RelationSequence, Columns: r.sequenceColumns()})
+}
+
+// sequenceColumns are the columns that every sequence has.
+func (r *schemaReader) sequenceColumns() []policylang.Column {
+	column := func(number int16, name, typ string) policylang.Column {
+		return policylang.Column{Name: name, Number: number, Type: r.findType("pg_catalog", typ).OID, Modifier: -1, NotNull: true}
+	}
+	return []policylang.Column{column(1, "last_value", "int8"), column(2, "log_cnt", "int8"), column(3, "is_called", "bool")}
+}
+
+func (r *schemaReader) createIndex(n *statement.IndexStmt) {
+	rel := r.relation(n.GetRelation())
+	if rel == nil {
+		return
+	}
+	index := policylang.Index{Name: n.GetIdxname(), Unique: n.GetUnique()}
+	for _, node := range n.GetIndexParams() {
+		e, ok := statement.Unwrap(node).(*statement.IndexElem)
+		switch c := rel.ColumnNamed(e.GetName()); {
+		case !ok:
+		case c != nil && e.GetExpr() == nil:
+			index.Columns = append(index.Columns, c.Number)
+		case e.GetExpr() != nil:
+			index.Columns = append(index.Columns, 0)
+		default:
+			r.problem(-1, "%q has no column %q", dotted(rel.Schema, rel.Name), e.GetName())
+		}
+	}
+	r.indexTexts(n, &index)
+	rel.Indexes = append(rel.Indexes, index)
+}
+
+// indexTexts reads what an index computes. The expressions are kept as the
+// whole list, which is all that is asked of them.
+func (r *schemaReader) indexTexts(n *statement.IndexStmt, index *policylang.Index) {
+	insertions := r.qualify(n)
+	if slices.Contains(index.Columns, 0) {
+		if start, end, ok := brackets(r.tokens, find(r.tokens, 0, 0, "(")); ok {
+			index.Expressions = splice(r.sql, start, end, insertions)
+		}
+	}
+	if i := find(r.tokens, 0, 0, "where"); n.GetWhereClause() != nil && i >= 0 && i+1 < len(r.tokens) {
+		index.Predicate = splice(r.sql, r.tokens[i+1].start, r.current.Offset+len(r.current.Text), insertions)
+	}
+}
