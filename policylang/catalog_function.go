@@ -39,7 +39,8 @@ type Function struct {
 	Arguments  []uint32    // types of the input arguments
 	Names      []string    // of the input arguments; nil if none has one
 	Outputs    []Parameter // OUT, INOUT and TABLE parameters in order
-	Source     string      // of a LANGUAGE sql function not of the server's own: its statements
+	Values     string      // those defaults, as pg_get_expr prints them; only of functions that are not the server's own
+	Source     string      // of a LANGUAGE sql function that is not the server's own: its statements
 	SourceHash string      // MD5 of pg_proc.prosrc
 	Path       string      // its own SET search_path, as pg_proc.proconfig holds it; empty if none
 }

@@ -28,17 +28,17 @@ type Request struct {
 
 // Decision answers a Request. The zero Decision denies.
 type Decision struct {
-	Effect    Effect   // EffectAllow, EffectDeny or EffectHold; anything else denies
-	Rules     []string // rules that decided, sorted; empty when ByDefault
-	ByDefault bool     // no rule matched: the gateway's default_effect
-	Message   string   // of the deciding rules, for the client
+	Effect    Effect   `json:"effect"`               // EffectAllow, EffectDeny or EffectHold; anything else denies
+	Rules     []string `json:"rules,omitempty"`      // rules that decided, sorted; empty when ByDefault
+	ByDefault bool     `json:"by_default,omitempty"` // no rule matched: the gateway's default_effect
+	Message   string   `json:"message,omitempty"`    // of the deciding rules, for the client
 
-	ApprovalGroups []string // for EffectHold: each must approve; sorted
-	HoldMode       string   // for EffectHold: "wait", or "retry" if any matching rule says so
+	ApprovalGroups []string `json:"approval_groups,omitempty"` // for EffectHold: each must approve; sorted
+	HoldMode       string   `json:"hold_mode,omitempty"`       // for EffectHold: "wait", or "retry" if any matching rule says so
 
-	Limits   Limits
-	Errors   []RuleError // conditions that failed at run time, and how each was counted
-	Observed []Observation
+	Limits   Limits        `json:"limits"`
+	Errors   []RuleError   `json:"errors,omitempty"` // conditions that failed at run time, and how each was counted
+	Observed []Observation `json:"observed,omitempty"`
 }
 
 // Allowed reports whether the statement may run at once.
@@ -46,24 +46,24 @@ func (d *Decision) Allowed() bool { return d.Effect == EffectAllow }
 
 // Limits are obligations, combined to the strictest. The zero Limits sets none.
 type Limits struct {
-	MaxRows          int64         // 0: none
-	StatementTimeout time.Duration // 0: none
-	ReadOnly         bool
-	RequireReason    bool
-	Rules            []string // the limit rules that matched, sorted
+	MaxRows          int64         `json:"max_rows,omitempty"`          // 0: none
+	StatementTimeout time.Duration `json:"statement_timeout,omitempty"` // 0: none
+	ReadOnly         bool          `json:"read_only,omitempty"`
+	RequireReason    bool          `json:"require_reason,omitempty"`
+	Rules            []string      `json:"rules,omitempty"` // the limit rules that matched, sorted
 }
 
 // RuleError is a condition that failed at run time. It counted as a match for
 // deny, hold, limit and masks and as no match for allow and unless.
 type RuleError struct {
-	Rule string
-	Err  string // never holds a value of the statement
+	Rule string `json:"rule"`
+	Err  string `json:"error"` // never holds a value of the statement
 }
 
 // Observation is what a rule in observe mode would have done.
 type Observation struct {
-	Rule   string
-	Effect Effect
+	Rule   string `json:"rule"`
+	Effect Effect `json:"effect"`
 }
 
 // TransformKind names how a masked value is changed.
@@ -120,44 +120,49 @@ type Transform struct {
 
 // Strictest combines all the transforms of one column, in any order: the
 // strictest kind wins, and the same kind (or two of equal rank) with different
-// parameters becomes redact. Transforms must be combined all at once, not two
-// by two: two partial masks that differ become redact by themselves, but a
-// hash beside them wins over both. Without transforms it returns redact.
+// parameters counts as redact. One more transform never makes the result less
+// strict. That holds only if they are combined all at once, not two by two: a
+// partial and a hash give the hash, and the partial is forgotten that would
+// have clashed with a third. Without transforms it returns redact.
 func Strictest(transforms ...Transform) Transform {
-	var best Transform
-	same := false
+	best := Transform{Kind: TransformRedact}
 	for i, t := range transforms {
-		switch rank, bestRank := t.Kind.rank(), best.Kind.rank(); {
-		case i == 0 || rank > bestRank:
-			best, same = t, true
-		case rank == bestRank && t != best:
-			same = false
+		if i == 0 || t.Kind.rank() > best.Kind.rank() {
+			best = t
 		}
 	}
-	if !same {
-		return Transform{Kind: TransformRedact}
+	for i, t := range transforms {
+		for _, u := range transforms[:i] {
+			if t == u || t.Kind.rank() != u.Kind.rank() {
+				continue
+			}
+			if best.Kind.rank() <= TransformRedact.rank() {
+				return Transform{Kind: TransformRedact}
+			}
+			best = Transform{Kind: best.Kind}
+		}
 	}
 	return best
 }
 
 // Mask is one masking policy as it applies to a session.
 type Mask struct {
-	Policy     string   // the masking policy's name
-	Columns    []string // globs "schema.table.column"
-	Transform  Transform
-	Predicates Knob
-	Order      Knob
-	Group      Knob
-	Count      Knob
-	Observe    bool // record, do not mask
+	Policy     string    `json:"policy"`  // the masking policy's name
+	Columns    []string  `json:"columns"` // globs "schema.table.column"
+	Transform  Transform `json:"transform"`
+	Predicates Knob      `json:"predicates"`
+	Order      Knob      `json:"order"`
+	Group      Knob      `json:"group"`
+	Count      Knob      `json:"count"`
+	Observe    bool      `json:"observe,omitempty"` // record, do not mask
 }
 
 // MaskSet is the masks that apply to a session, immutable. Key is equal for
 // equal sets under one policy, so that analyses can be cached by it; the empty
 // set's Key is "".
 type MaskSet struct {
-	Key   string
-	Masks []Mask
+	Key   string `json:"key"`
+	Masks []Mask `json:"masks"`
 }
 
 // NewMaskSet returns the set of masks, with its key.

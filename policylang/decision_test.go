@@ -1,6 +1,7 @@
 package policylang_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/posternhq/postern/policylang"
@@ -18,6 +19,7 @@ func TestStrictest(t *testing.T) {
 		{of(policylang.TransformRound), of(policylang.TransformTruncate), redact},
 		{policylang.Transform{Kind: policylang.TransformPartial, KeepLast: 4}, policylang.Transform{Kind: policylang.TransformPartial, KeepLast: 2}, redact},
 		{policylang.Transform{Kind: policylang.TransformPartial, KeepLast: 4}, policylang.Transform{Kind: policylang.TransformPartial, KeepLast: 4}, policylang.Transform{Kind: policylang.TransformPartial, KeepLast: 4}},
+		{policylang.Transform{Kind: policylang.TransformNull, Digits: 1}, of(policylang.TransformNull), of(policylang.TransformNull)},
 		{of("unknown"), of(policylang.TransformHash), of("unknown")},
 		{of("unknown"), of("other"), redact},
 	}
@@ -31,8 +33,9 @@ func TestStrictest(t *testing.T) {
 	}
 }
 
-// TestStrictestIsOrderFree combines three masks of one column in every order.
-func TestStrictestIsOrderFree(t *testing.T) {
+// TestStrictestOfThree combines three masks of one column in every order, and
+// wants none of them to make the result less strict than it is without.
+func TestStrictestOfThree(t *testing.T) {
 	var all []policylang.Transform
 	for _, k := range policylang.TransformKinds() {
 		all = append(all, policylang.Transform{Kind: k}, policylang.Transform{Kind: k, KeepFirst: 1})
@@ -46,9 +49,20 @@ func TestStrictestIsOrderFree(t *testing.T) {
 						t.Errorf("Strictest%v = %v, want %v as in another order", order, got, want)
 					}
 				}
+				if strictness(want) < strictness(policylang.Strictest(a, b)) {
+					t.Errorf("with %v, %v and %v become less strict: %v", c, a, b, want)
+				}
 			}
 		}
 	}
+	if got := policylang.Strictest(); got.Kind != policylang.TransformRedact {
+		t.Errorf("Strictest() = %v", got)
+	}
+}
+
+func strictness(t policylang.Transform) int {
+	kinds := policylang.TransformKinds()
+	return len(kinds) - slices.Index(kinds, t.Kind)
 }
 
 func TestMaskSetKey(t *testing.T) {

@@ -60,7 +60,7 @@ type checker struct {
 // reference checks that a name, if there is one, is among names.
 func (c checker) reference(attr, what, name string, names []string) {
 	if name != "" && !slices.Contains(names, name) {
-		c.add(attr, fmt.Sprintf("no %s is named %q", what, name), "").Suggestion = Suggest(name, names)
+		c.report(SeverityError, attr, fmt.Sprintf("no %s is named %q", what, name), "", Suggest(name, names))
 	}
 }
 
@@ -75,18 +75,22 @@ func objectNames[T any, P interface {
 	return names
 }
 
-// add appends a problem and returns it, valid until the next call.
-func (c checker) add(attr, summary, advice string) *Problem {
-	*c.problems = append(*c.problems, Problem{
-		Path:    Path{Kind: c.kind, Name: c.name, Attr: attr},
-		Summary: summary,
-		Advice:  advice,
-	})
-	return &(*c.problems)[len(*c.problems)-1]
+func (c checker) add(attr, summary, advice string) {
+	c.report(SeverityError, attr, summary, advice, "")
 }
 
 func (c checker) warn(attr, summary, advice string) {
-	c.add(attr, summary, advice).Severity = SeverityWarning
+	c.report(SeverityWarning, attr, summary, advice, "")
+}
+
+func (c checker) report(severity Severity, attr, summary, advice, suggestion string) {
+	*c.problems = append(*c.problems, Problem{
+		Severity:   severity,
+		Path:       Path{Kind: c.kind, Name: c.name, Attr: attr},
+		Summary:    summary,
+		Advice:     advice,
+		Suggestion: suggestion,
+	})
 }
 
 // object checks what every kind of object has in common.
@@ -220,8 +224,7 @@ func enumeration[T ~string](c checker, attr string, value T, allowed ...T) bool 
 	for i, a := range allowed {
 		names[i] = string(a)
 	}
-	p := c.add(attr, fmt.Sprintf("%s cannot be %q", attr, string(value)), "It is "+oneOf(names)+".")
-	p.Suggestion = Suggest(string(value), names)
+	c.report(SeverityError, attr, fmt.Sprintf("%s cannot be %q", attr, string(value)), "It is "+oneOf(names)+".", Suggest(string(value), names))
 	return false
 }
 

@@ -50,8 +50,7 @@ func (c checker) members(members []string, identities []Identity) {
 		switch {
 		case len(names) == 0 || m == "":
 		case at < 0:
-			c.warn(attr, fmt.Sprintf("no identity is named %q", m), "Nobody can approve under this name.")
-			(*c.problems)[len(*c.problems)-1].Suggestion = Suggest(m, names)
+			c.report(SeverityWarning, attr, fmt.Sprintf("no identity is named %q", m), "Nobody can approve under this name.", Suggest(m, names))
 		case identities[at].Kind == "service" || identities[at].Kind == "agent":
 			c.warn(attr, fmt.Sprintf("%q is of kind %q", m, identities[at].Kind), "An approval is a person's decision. Name people only.")
 		}

@@ -145,3 +145,22 @@ func BenchmarkIdentify(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEvaluatorNewClass is the start of a session unlike all before.
+func BenchmarkEvaluatorNewClass(b *testing.B) {
+	ruleCounts(b, func(b *testing.B, n int) {
+		program := mustCompile(b, mixedPolicy(n), "orders")
+		groups := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			s := engineer()
+			for bit := range 20 {
+				if groups>>bit&1 == 1 {
+					s.Groups = append(s.Groups, fmt.Sprintf("group%d", bit))
+				}
+			}
+			groups++
+			program.Evaluator(s, testSession())
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,9 @@ const (
 	allDecisions = 128 << 10 // of all caches' young generations together
 	maxDecisions = 4096      // of one generation
 	minDecisions = 64        // of one generation, however many caches there are
-	maxTextBytes = 4 << 20  // of the statements that a generation keeps alive
-	maxTextKept  = 64 << 10 // longer statements are decided anew each time
-	maxVariants  = 64       // decisions of one statement at different moments
+	maxTextBytes = 4 << 20   // of the statements that a generation keeps alive
+	maxTextKept  = 64 << 10  // longer statements are decided anew each time
+	maxVariants  = 64        // decisions of one statement at different moments
 )
 
 // verdict is what is known of a statement: its decision, or what waits for the
@@ -89,6 +90,7 @@ type generation struct {
 func newDecisionCache(budget *cacheBudget) *decisionCache {
 	budget.caches.Add(1)
 	c := &decisionCache{budget: budget}
+	runtime.AddCleanup(c, func(b *cacheBudget) { b.caches.Add(-1) }, budget)
 	c.young.Store(new(generation))
 	c.old.Store(new(generation))
 	return c
@@ -96,14 +98,19 @@ func newDecisionCache(budget *cacheBudget) *decisionCache {
 
 // get returns the verdict of the facts, nil if there is none.
 func (c *decisionCache) get(f *policylang.Facts) *verdict {
-	if v, ok := c.young.Load().verdicts.Load(f); ok {
-		return v.(*verdict) //nolint:forcetypeassert // nothing else is stored
+	if v := c.young.Load().get(f); v != nil {
+		return v
 	}
-	v, ok := c.old.Load().verdicts.Load(f)
-	if !ok {
-		return nil
+	if v := c.old.Load().get(f); v != nil {
+		return c.put(f, v)
 	}
-	return c.put(f, v.(*verdict)) //nolint:forcetypeassert // nothing else is stored
+	return nil
+}
+
+func (g *generation) get(f *policylang.Facts) *verdict {
+	kept, _ := g.verdicts.Load(f)
+	v, _ := kept.(*verdict)
+	return v
 }
 
 // put keeps a verdict and returns the one kept: another may have been faster.
@@ -113,10 +120,13 @@ func (c *decisionCache) put(f *policylang.Facts, v *verdict) *verdict {
 	}
 	g := c.young.Load()
 	kept, loaded := g.verdicts.LoadOrStore(f, v)
-	if !loaded && (g.count.Add(1) >= c.budget.each() || g.bytes.Add(int64(len(f.Text))) >= maxTextBytes) {
+	if first, ok := kept.(*verdict); ok && loaded {
+		return first
+	}
+	if g.count.Add(1) >= c.budget.each() || g.bytes.Add(int64(len(f.Text))) >= maxTextBytes {
 		c.rotate(g)
 	}
-	return kept.(*verdict) //nolint:forcetypeassert // nothing else is stored
+	return v
 }
 
 // rotate makes the full generation the old one.

@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/posternhq/postern/policylang"
@@ -189,6 +190,20 @@ func (c *class) timed() bool {
 	})
 }
 
-func input(s side, f *policylang.Facts, now time.Time) condition.Input {
-	return condition.Input{Subject: s.subject, Delegated: s.delegated, Session: s.session, Facts: f, Now: now}
+// inputPool keeps inputs, so that repeated decisions allocate nothing.
+type inputPool struct{ pool sync.Pool }
+
+// get returns the input of a side, to be given back.
+func (p *inputPool) get(s *side, f *policylang.Facts, now time.Time) *condition.Input {
+	in, ok := p.pool.Get().(*condition.Input)
+	if !ok {
+		in = new(condition.Input)
+	}
+	*in = condition.Input{Subject: s.subject, Delegated: s.delegated, Session: s.session, Facts: f, Now: now}
+	return in
+}
+
+func (p *inputPool) put(in *condition.Input) {
+	*in = condition.Input{}
+	p.pool.Put(in)
 }

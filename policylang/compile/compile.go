@@ -8,15 +8,17 @@
 //
 // The order of a policy's objects never matters. A statement is denied if a
 // deny rule matches, else held if a hold rule matches, else allowed if an allow
-// rule matches, else the gateway's default_effect applies. Limits of matching
-// rules combine to the strictest.
+// rule matches, else the gateway's default_effect applies. So a hold rule lets
+// its approvers pass even what no rule allows. Limits of matching rules combine
+// to the strictest.
 //
 // A condition that is uncertain, since it failed or since the facts of the
 // statement do not say (see package condition), counts as a match for deny,
 // hold, limit and masks and as none for allow and unless. Hence: adding a deny,
-// hold or limit never widens what is possible, removing an allow never does,
-// and an uncertain condition never does. A statement that an agent runs for a
-// person is decided once as each, and the stricter decision wins.
+// hold or limit never widens what is possible without an approval, removing an
+// allow never does, and an uncertain condition never does. A statement that an
+// agent runs for a person is decided once as each, and the stricter decision
+// wins.
 //
 // # Speed
 //
@@ -52,6 +54,7 @@ type Program struct {
 	strict     []int32   // the rules that do not grant
 	classes    classCache
 	caches     cacheBudget
+	inputs     inputPool
 	maskSets   maskSetCache
 	always     policylang.Decision // about what is always admitted
 }

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,12 +61,12 @@ func (p *Program) Evaluator(subject *policylang.Subject, session *policylang.Ses
 
 func (p *Program) side(subject *policylang.Subject, delegated bool, session *policylang.Session) side {
 	s := side{subject: subject, delegated: delegated, session: session}
-	in := input(s, nil, time.Time{})
-	s.class = p.class(p.session.evaluate(&in))
+	in := p.inputs.get(&s, nil, time.Time{})
+	defer p.inputs.put(in)
+	s.class = p.class(p.session.evaluate(in))
 	s.cache = s.class.shared
 	if s.class.mixed {
 		s.cache = newDecisionCache(&p.caches)
-		runtime.AddCleanup(s.cache, func(b *cacheBudget) { b.caches.Add(-1) }, &p.caches)
 	}
 	return s
 }
@@ -86,7 +85,7 @@ func (e *Evaluator) Decide(f *policylang.Facts, now time.Time) *policylang.Decis
 	}
 	d := e.sides[0].decide(f, now)
 	for _, s := range e.sides[1:] {
-		d = s.cache.combined(f, d, s.decide(f, now))
+		d = s.cache.combined(s.alike(f), d, s.decide(f, now))
 	}
 	return d
 }
@@ -96,13 +95,12 @@ func (e *Evaluator) Decide(f *policylang.Facts, now time.Time) *policylang.Decis
 func (p *Program) admitted() *policylang.Decision { return &p.always }
 
 func (s *side) decide(f *policylang.Facts, now time.Time) *policylang.Decision {
-	if f.Origin != nil && !s.class.textual {
-		f = f.Origin
-	}
+	f = s.alike(f)
 	kept := s.cache.get(f)
 	if kept == nil {
-		in := input(*s, f, now)
-		matches, waiting := s.class.judge(&in)
+		in := s.class.program.inputs.get(s, f, now)
+		matches, waiting := s.class.judge(in)
+		s.class.program.inputs.put(in)
 		kept = &verdict{matches: matches, waiting: waiting}
 		if len(waiting) == 0 {
 			kept.decision = s.class.decide(matches)
@@ -116,22 +114,32 @@ func (s *side) decide(f *policylang.Facts, now time.Time) *policylang.Decision {
 	return s.settle(kept, f, now)
 }
 
+// alike returns the facts that are decided for f: those of another text of the
+// same form, unless a rule looks at the text.
+func (s *side) alike(f *policylang.Facts) *policylang.Facts {
+	if f.Origin != nil && !s.class.textual {
+		return f.Origin
+	}
+	return f
+}
+
 // settle decides what waits for the moment.
 func (s *side) settle(v *verdict, f *policylang.Facts, now time.Time) *policylang.Decision {
-	in := input(*s, f, now)
+	in := s.class.program.inputs.get(s, f, now)
+	defer s.class.program.inputs.put(in)
 	var buffer [16]condition.Value
 	values := buffer[:0]
 	erring := false
 	for i := range v.waiting {
 		p := &v.waiting[i]
-		w, err := conjunction(p.value, p.err, p.moment, &in)
+		w, err := conjunction(p.value, p.err, p.moment, in)
 		values = append(values, w)
 		erring = erring || err != nil
 	}
 	if d := v.variant(values); d != nil && !erring {
 		return d
 	}
-	d := s.class.decide(append(slices.Clone(v.matches), settle(v.waiting, &in)...))
+	d := s.class.decide(append(slices.Clone(v.matches), settle(v.waiting, in)...))
 	if !erring {
 		v.keep(values, d)
 	}
@@ -159,8 +167,9 @@ func (e *Evaluator) masked(now time.Time) []int32 { return e.appendMasked(nil, n
 // appendMasked appends the numbers of the masks that apply to any side.
 func (e *Evaluator) appendMasked(into []int32, now time.Time) []int32 {
 	for i := range e.sides {
-		in := input(e.sides[i], nil, now)
-		into = e.sides[i].class.masked(into, &in)
+		in := e.program.inputs.get(&e.sides[i], nil, now)
+		into = e.sides[i].class.masked(into, in)
+		e.program.inputs.put(in)
 	}
 	if len(e.sides) > 1 {
 		slices.Sort(into)

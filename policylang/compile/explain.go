@@ -71,7 +71,8 @@ func (e *Evaluator) Explain(f *policylang.Facts, now time.Time) Explanation {
 }
 
 func (e *Evaluator) explainSide(s *side, f *policylang.Facts, now time.Time) Side {
-	in := input(*s, f, now)
+	in := e.program.inputs.get(s, f, now)
+	defer e.program.inputs.put(in)
 	out := Side{Subject: s.subject.Name, Decision: s.decide(f, now)}
 	if f.Transaction {
 		out.Decision = e.program.admitted()
@@ -80,7 +81,7 @@ func (e *Evaluator) explainSide(s *side, f *policylang.Facts, now time.Time) Sid
 	for i := range e.program.rules {
 		r := &e.program.rules[i]
 		t := RuleTrace{Rule: r.Name, Effect: r.Effect, Mode: r.Mode}
-		t.Value, t.Conjuncts = trace(&r.clauses, r.When, &in)
+		t.Value, t.Conjuncts = trace(&r.clauses, r.When, in)
 		t.Matched = r.counts(t.Value)
 		if t.Matched {
 			out.Rules = append(out.Rules, t)
@@ -95,7 +96,7 @@ func (e *Evaluator) explainSide(s *side, f *policylang.Facts, now time.Time) Sid
 	out.Omitted = max(0, len(missed)-maxTraced)
 	out.Rules = append(out.Rules, missed[:len(missed)-out.Omitted]...)
 	for i := range e.program.masks {
-		out.Masks = append(out.Masks, traceMask(&e.program.masks[i], &in))
+		out.Masks = append(out.Masks, traceMask(&e.program.masks[i], in))
 	}
 	return out
 }

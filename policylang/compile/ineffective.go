@@ -20,21 +20,15 @@ func (b *builder) ineffective() []policylang.Problem {
 			continue
 		}
 		if r.Mode == policylang.ModeEnforce {
-			byEffect[r.Effect] = append(byEffect[r.Effect], implied{r.Name, c})
+			byEffect[r.Effect] = append(byEffect[r.Effect], implied{i, c})
 		}
 	}
 	shadow := func(effect, by policylang.Effect, done string) {
-		reported := make(map[int]bool)
-		implications(byEffect[effect], byEffect[by], func(narrow, wide int) {
-			if reported[narrow] {
-				return
-			}
-			reported[narrow] = true
-			name := byEffect[effect][narrow].name
-			r, _ := b.rule(name)
-			problems = append(problems, warning(r,
-				fmt.Sprintf("the rule has no effect: rule %q %s every statement that it matches", byEffect[by][wide].name, done),
+		implications(byEffect[effect], byEffect[by], func(narrow, wide int) bool {
+			problems = append(problems, warning(&b.policy.QueryRules[narrow],
+				fmt.Sprintf("the rule has no effect: rule %q %s every statement that it matches", b.policy.QueryRules[wide].Name, done),
 				"Narrow the other rule, or remove this one."))
+			return true
 		})
 	}
 	shadow(policylang.EffectAllow, policylang.EffectDeny, "denies")
@@ -52,15 +46,6 @@ func warning(r *policylang.QueryRule, summary, advice string) policylang.Problem
 	}
 }
 
-func (b *builder) rule(name string) (*policylang.QueryRule, bool) {
-	for i := range b.policy.QueryRules {
-		if b.policy.QueryRules[i].Name == name {
-			return &b.policy.QueryRules[i], true
-		}
-	}
-	return nil, false
-}
-
 // unknownNames warns of conditions that compare with a name that nothing has: a
 // gateway that is not declared, a kind or class that does not exist, a group
 // that no identity is in.
@@ -75,8 +60,11 @@ func (b *builder) unknownNames() []policylang.Problem {
 		for _, j := range c.Conjuncts() {
 			for _, v := range j.Constants() {
 				names, checked := known[v.Source]
-				if !checked || contains(names.values, v.Value) {
+				if !checked || names.has[v.Value] {
 					continue
+				}
+				if len(problems) == maxUnknownNames {
+					return problems
 				}
 				path := p.path
 				path.Offset, path.Length = j.Offset, j.Length
@@ -93,17 +81,29 @@ func (b *builder) unknownNames() []policylang.Problem {
 	return problems
 }
 
+// maxUnknownNames is how many such warnings are worth reading.
+const maxUnknownNames = 100
+
 // vocabulary is all values that a field can have.
 type vocabulary struct {
 	values []string
+	has    map[string]bool
 	advice string
+}
+
+func newVocabulary(advice string, values ...string) vocabulary {
+	v := vocabulary{values: values, has: make(map[string]bool, len(values)), advice: advice}
+	for _, s := range values {
+		v.has[s] = true
+	}
+	return v
 }
 
 func (b *builder) knownNames() map[string]vocabulary {
 	known := map[string]vocabulary{
-		"identity.kind":        {[]string{"human", "service", "agent"}, "A kind is human, service or agent."},
-		"identity.auth_method": {[]string{"token", "certificate", "scram", "oauthbearer"}, "A method is token, certificate, scram or oauthbearer."},
-		"statement.class":      {[]string{"read", "write", "ddl", "role", "function", "misc"}, "A class is read, write, ddl, role, function or misc."},
+		"identity.kind":        newVocabulary("A kind is human, service or agent.", "human", "service", "agent"),
+		"identity.auth_method": newVocabulary("A method is token, certificate, scram or oauthbearer.", "token", "certificate", "scram", "oauthbearer"),
+		"statement.class":      newVocabulary("A class is read, write, ddl, role, function or misc.", "read", "write", "ddl", "role", "function", "misc"),
 	}
 	var gateways, groups []string
 	for i := range b.policy.Gateways {
@@ -115,19 +115,10 @@ func (b *builder) knownNames() map[string]vocabulary {
 		open = open || b.policy.Identities[i].GroupsFrom != ""
 	}
 	if len(gateways) > 0 {
-		known["session.gateway"] = vocabulary{gateways, "Only gateways of the policy evaluate it."}
+		known["session.gateway"] = newVocabulary("Only gateways of the policy evaluate it.", gateways...)
 	}
 	if !open && len(b.policy.Identities) > 0 {
-		known["identity.groups"] = vocabulary{sortedSet(groups), "No identity of the policy is in the group."}
+		known["identity.groups"] = newVocabulary("No identity of the policy is in the group.", sortedSet(groups)...)
 	}
 	return known
-}
-
-func contains(values []string, v string) bool {
-	for _, w := range values {
-		if v == w {
-			return true
-		}
-	}
-	return false
 }

@@ -74,7 +74,7 @@ func (o object) Type() ref.Type { return o.typ }
 func (o object) Value() any { return o.native }
 
 // openList is a list of which not every element is known. The function size is
-// unknown of it, and lists are never compared as a whole, see checkEquality.
+// unknown of it, and lists are never compared as a whole, see checkWholes.
 type openList struct {
 	vals []ref.Val // unknown elements included
 	open bool      // there may be more
@@ -126,7 +126,7 @@ func (l openList) Contains(value ref.Val) ref.Val {
 func (l openList) Get(ref.Val) ref.Val { return unknownVal() }
 
 // Size is what CEL counts its cost by: no answer that an expression could see.
-func (l openList) Size() ref.Val { return types.Int(len(l.vals)) }
+func (l openList) Size() ref.Val { return types.Int(len(l.vals) + 1) }
 
 // Add is unknown.
 func (l openList) Add(ref.Val) ref.Val { return unknownVal() }

@@ -12,6 +12,7 @@ import (
 	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/parser"
 
 	"github.com/posternhq/postern/policylang"
 )
@@ -142,7 +143,7 @@ func (c *inspection) constants() {
 		}
 		call := e.AsCall()
 		args := call.Args()
-		c.checkEquality(e, call)
+		c.checkWholes(e, call)
 		if len(args) == 0 || len(args) > 2 {
 			return
 		}
@@ -159,20 +160,31 @@ func (c *inspection) constants() {
 	}))
 }
 
-// checkEquality refuses to compare what may not be known in full as a whole.
-func (c *inspection) checkEquality(e celast.Expr, call celast.CallExpr) {
-	if f := call.FunctionName(); f != operators.Equals && f != operators.NotEquals {
+// checkWholes refuses to compare, find or join as a whole what may not be known
+// in full.
+func (c *inspection) checkWholes(e celast.Expr, call celast.CallExpr) {
+	args := call.Args()
+	verb := "compared"
+	switch call.FunctionName() {
+	case operators.Equals, operators.NotEquals:
+	case operators.In:
+		args = args[:1]
+	case operators.Add:
+		if args[0].Kind() == celast.IdentKind && args[0].AsIdent() == parser.HiddenAccumulatorName {
+			return // what map and filter are made of
+		}
+		verb = "joined"
+	default:
 		return
 	}
-	for _, arg := range call.Args() {
-		switch c.ast.GetType(arg.ID()).Kind() {
-		case types.ListKind, types.MapKind, types.StructKind:
+	for _, arg := range args {
+		t := c.ast.GetType(arg.ID())
+		if k := t.Kind(); k == types.ListKind || k == types.MapKind || k == types.StructKind {
 			c.report(e, policylang.Problem{
-				Summary: typeInWords(c.ast.GetType(arg.ID())) + " cannot be compared as a whole",
+				Summary: fmt.Sprintf("%s cannot be %s as a whole", typeInWords(t), verb),
 				Advice:  "Ask for elements, as in \"dba\" in identity.groups, or for its size().",
 			})
 			return
-		default:
 		}
 	}
 }

@@ -111,7 +111,11 @@ func (k Kind) variables() []variable {
 // paths have Offset and Length alone, in bytes of expr: the caller sets Kind,
 // Name and Attr.
 func Check(kind Kind, expr string) []policylang.Problem {
-	_, problems := compileAST(environments()[kind], expr)
+	if kind == KindNameFrom || kind == KindGroupsFrom {
+		_, problems := CompileExpression(kind, expr)
+		return problems
+	}
+	_, problems := Compile(kind, expr)
 	return problems
 }
 
@@ -131,7 +135,7 @@ func Compile(kind Kind, expr string) (*Condition, []policylang.Problem) {
 	b := &builder{env: env, ast: ast.NativeRep(), source: expr}
 	c, err := b.condition()
 	if err != nil {
-		return nil, append(problems, policylang.Problem{Summary: "the condition cannot be compiled", Advice: sentence(err.Error())})
+		return nil, append(problems, unplannable(expr))
 	}
 	return c, problems
 }

@@ -54,16 +54,14 @@ func (s *estimator) EstimateSize(element checker.AstNode) *checker.SizeEstimate 
 }
 
 func (*estimator) ofType(t *types.Type) *checker.SizeEstimate {
-	switch t.Kind() {
-	case types.StringKind, types.BytesKind:
-		return &checker.SizeEstimate{Max: usualString}
-	case types.ListKind, types.MapKind:
-		return &checker.SizeEstimate{Max: usualClaims}
-	case types.DynKind:
-		return &checker.SizeEstimate{Max: usualClaim}
-	default:
-		return nil
+	sizes := map[types.Kind]uint64{
+		types.StringKind: usualString, types.BytesKind: usualString,
+		types.ListKind: usualClaims, types.MapKind: usualClaims, types.DynKind: usualClaim,
 	}
+	if size, ok := sizes[t.Kind()]; ok {
+		return &checker.SizeEstimate{Max: size}
+	}
+	return nil
 }
 
 // EstimateCallCost implements CEL's estimator. Our functions walk a

@@ -42,10 +42,12 @@ func newEnvironment(k Kind) (*environment, error) {
 		return nil, err
 	}
 	options := []cel.EnvOption{
-		cel.StdLib(cel.StdLibSubset(celenv.NewLibrarySubset().AddExcludedFunctions(celenv.NewFunction("size"), celenv.NewFunction("dyn")))),
+		cel.StdLib(cel.StdLibSubset(celenv.NewLibrarySubset().AddExcludedFunctions(celenv.NewFunction("size"), celenv.NewFunction("dyn"), celenv.NewFunction("type")))),
 		cel.CustomTypeProvider(p),
 		cel.CustomTypeAdapter(p),
 		cel.EnableMacroCallTracking(),
+		cel.EnableHiddenAccumulatorName(true),
+		cel.HomogeneousAggregateLiterals(),
 		cel.DefaultUTCTimeZone(true),
 		cel.ParserRecursionLimit(maxNesting),
 		cel.ParserErrorRecoveryLimit(maxRecoveries),

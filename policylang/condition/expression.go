@@ -27,7 +27,7 @@ func CompileExpression(kind Kind, expr string) (*Expression, []policylang.Proble
 	}
 	program, err := env.plan(ast.NativeRep())
 	if err != nil {
-		return nil, append(problems, policylang.Problem{Summary: "the expression cannot be compiled", Advice: sentence(err.Error())})
+		return nil, append(problems, unplannable(expr))
 	}
 	return &Expression{program: program, source: expr}, problems
 }

@@ -6,7 +6,7 @@ import "slices"
 // is true, so is the other. False means that no proof was found.
 func (c *Condition) Implies(other *Condition) bool {
 	for _, w := range other.conjuncts {
-		if !slices.ContainsFunc(c.conjuncts, func(n *Conjunct) bool { return implies(n.node, w.node) }) {
+		if !slices.ContainsFunc(c.conjuncts, func(n *Conjunct) bool { return implies(n, w) }) {
 			return false
 		}
 	}
@@ -21,7 +21,7 @@ func (c *Condition) Never() bool {
 			return true
 		}
 		for _, b := range c.conjuncts[i+1:] {
-			if contradict(a.node, b.node) || contradict(b.node, a.node) {
+			if contradict(a, b) || contradict(b, a) {
 				return true
 			}
 		}
@@ -79,40 +79,47 @@ func (c *Conjunct) Anchors() []string {
 func isTrue(n node) bool { return n == node(constNode(True)) }
 
 // implies reports whether b is true whenever a is.
-func implies(a, b node) bool {
-	if isTrue(b) || a.id() == b.id() {
+func implies(a, b *Conjunct) bool {
+	if a.id == b.id || isTrue(b.node) {
 		return true
 	}
-	switch a := a.(type) {
+	switch x := a.node.(type) {
 	case textNode:
-		switch b := b.(type) {
+		switch y := b.node.(type) {
 		case textNode:
-			return a.source == b.source && subset(a.values, b.values)
+			return x.source == y.source && subset(x.values, y.values)
 		case notNode:
-			of, ok := b.of.(textNode)
-			return ok && of.source == a.source && disjoint(a.values, of.values)
+			of, ok := y.of.(textNode)
+			return ok && of.source == x.source && disjoint(x.values, of.values)
 		}
 	case listNode:
-		b, ok := b.(listNode)
-		return ok && a.source == b.source && subset(a.values, b.values)
+		y, ok := b.node.(listNode)
+		return ok && x.source == y.source && subset(x.values, y.values)
 	case notNode:
-		x, ok := a.of.(textNode)
-		if n, isNot := b.(notNode); ok && isNot {
-			y, ok := n.of.(textNode)
-			return ok && x.source == y.source && subset(y.values, x.values)
+		of, ok := x.of.(textNode)
+		if y, isNot := b.node.(notNode); ok && isNot {
+			other, ok := y.of.(textNode)
+			return ok && of.source == other.source && subset(other.values, of.values)
 		}
 	}
 	return false
 }
 
-// contradict reports whether a and b are never both true.
-func contradict(a, b node) bool {
-	if n, ok := b.(notNode); ok && implies(a, n.of) {
-		return true
+// contradict reports whether b is false whenever a is true.
+func contradict(a, b *Conjunct) bool {
+	switch y := b.node.(type) {
+	case textNode:
+		x, ok := a.node.(textNode)
+		return ok && x.source == y.source && disjoint(x.values, y.values)
+	case notNode:
+		if len(b.id) == len(a.id)+1 && b.id[1:] == a.id {
+			return true
+		}
+		of, ok := y.of.(textNode)
+		x, ok2 := a.node.(textNode)
+		return ok && ok2 && x.source == of.source && subset(x.values, of.values)
 	}
-	x, ok := a.(textNode)
-	y, ok2 := b.(textNode)
-	return ok && ok2 && x.source == y.source && disjoint(x.values, y.values)
+	return false
 }
 
 func subset(a, b []string) bool {

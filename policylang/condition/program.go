@@ -8,6 +8,8 @@ import (
 	"github.com/google/cel-go/cel"
 	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types/ref"
+
+	"github.com/posternhq/postern/policylang"
 )
 
 // program is a program of CEL's with a bound on its iterations.
@@ -32,6 +34,16 @@ func (e *environment) plan(ast *celast.AST) (program, error) {
 		return program{}, fmt.Errorf("plan expression: %w", err)
 	}
 	return program{cel: p, loops: loops}, nil
+}
+
+// unplannable is the problem of an expression that cannot be planned: CEL works
+// out conversions of constants, and this one fails.
+func unplannable(expr string) policylang.Problem {
+	return policylang.Problem{
+		Path:    policylang.Path{Length: len(expr)},
+		Summary: "a constant in the expression cannot be converted",
+		Advice:  "Look for a conversion such as int(\"x\").",
+	}
 }
 
 func hasLoops(e celast.Expr) bool {

@@ -463,8 +463,6 @@ func functionNames() []string {
 	return names
 }
 
-func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
-
 func sentenceStart(s string) string { return strings.ToLower(s[:1]) + strings.TrimSuffix(s[1:], ".") }
 
 var errNotBool = errors.New("the condition gave no boolean")
