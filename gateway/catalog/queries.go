@@ -91,6 +91,7 @@ func functionsSQL(version int) string {
 			pg_catalog.array_to_string(p.proargnames, pg_catalog.chr(1), ''),
 			CASE WHEN l.lanname = 'sql' AND p.oid >= 16384 THEN ` + source + ` END,
 			pg_catalog.md5(p.prosrc),
+			CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
 			(SELECT pg_catalog.substr(s, 13) FROM pg_catalog.unnest(p.proconfig) s WHERE s LIKE 'search\_path=%')
 		FROM pg_catalog.pg_proc p
 		JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -69,7 +69,7 @@ func (r *reader) function(v row) {
 		Kind: policylang.FunctionKind(v.char(3)), Volatility: policylang.Volatility(v.char(4)),
 		SetOf: v.bool(5), Leakproof: v.bool(6), Definer: v.bool(7), Variadic: v.bool(8), Defaults: int(v.int16(9)),
 		Language: v.text(10), Result: v.oid(11), Arguments: v.oids(12),
-		Source: v.text(16), SourceHash: v.text(17), Path: v.text(18), Extension: r.members[oid],
+		Source: v.text(16), SourceHash: v.text(17), Values: v.text(18), Path: v.text(19), Extension: r.members[oid],
 	}
 	if oid < policylang.FirstUserOID {
 		f.SourceHash = "" // the server's own are known by their OID

@@ -13,6 +13,7 @@ type called struct {
 	value
 	functions []*policylang.Function // that it may mean
 	args      []value
+	columns   []column // of the rows, if they are known column by column
 }
 
 // funcCall follows a call of a function, aggregate or window function.
@@ -86,18 +87,42 @@ func (a *analyzer) call(name []string, args []value, n *statement.FuncCall) call
 	for i := range args {
 		v = v.with(args[i])
 	}
+	out := called{functions: functions, args: args}
+	readable, others := splitReadable(functions)
+	what := "function " + strings.Join(name, ".")
+	var result value
+	if len(others) > 0 {
+		result = a.callKnown(others, name, what, args, v, n)
+	}
+	for i, f := range readable {
+		columns, own := a.callSQL(f, args, n, what)
+		if i == 0 && len(others) == 0 {
+			result, out.columns = own, columns
+			continue
+		}
+		typ := result.typ
+		if own.typ != typ {
+			typ = 0
+		}
+		result = value{label: join(result.label, own.label).derive(), typ: typ, risky: true}
+		out.columns = nil
+	}
+	out.value = result
+	return out
+}
+
+// callKnown follows a call of functions that are known by what they are, not by
+// what they contain. v is made up of the arguments.
+func (a *analyzer) callKnown(functions []*policylang.Function, name []string, what string, args []value, v value, n *statement.FuncCall) value {
 	var all *verdict
 	for _, f := range functions {
 		all = all.worse(&verdict{trust: functionTrust(f), result: f.Result, builtin: f.OID < policylang.FirstUserOID})
 	}
-	out := called{functions: functions, args: args}
 	bare := name[len(name)-1]
-	what := "function " + strings.Join(name, ".")
 	switch all.trust {
 	case opaqueCode:
 		a.opaque(n.Location, what)
-		out.value = value{label: everything(), risky: true}
-		return out
+		return value{label: everything(), risky: true}
 	case hiddenCode:
 		a.tainted = true
 		v.label = everything()
@@ -118,8 +143,7 @@ func (a *analyzer) call(name []string, args []value, n *statement.FuncCall) call
 	if all.trust == pureCode && !(all.builtin && totalFunction(bare, n.Args, args)) {
 		v = a.fallible(v, what, n.Location)
 	}
-	out.value = v
-	return out
+	return v
 }
 
 // countAllowed reports whether the policies let values be counted.

@@ -196,17 +196,9 @@ func (a *analyzer) createIndex(n *statement.IndexStmt) {
 	for _, p := range slices.Concat(n.IndexParams, n.IndexIncludingParams) {
 		if e, ok := statement.Unwrap(p).(*statement.IndexElem); ok {
 			a.bottom(a.expr(e.Expr, s), "an index")
-			a.knownClass(e)
 		}
 	}
 	a.predicate(n.WhereClause, s, "an index")
-}
-
-// knownClass refuses operator classes by name: they are code.
-func (a *analyzer) knownClass(e *statement.IndexElem) {
-	if names := stringList(e.Opclass); len(names) > 1 && names[0] != "pg_catalog" {
-		a.opaque(-1, "operator class "+strings.Join(names, "."))
-	}
 }
 
 // createTable follows CREATE TABLE.
@@ -304,7 +296,6 @@ func (a *analyzer) constraint(n *statement.Constraint, s *scope) {
 		}
 		if x, ok := statement.Unwrap(list.Items[0]).(*statement.IndexElem); ok {
 			a.bottom(a.expr(x.Expr, s), "a constraint")
-			a.knownClass(x)
 		}
 		if op, ok := statement.Unwrap(list.Items[1]).(*statement.List); ok {
 			a.operator(stringList(op.Items), value{}, value{}, n.Location)

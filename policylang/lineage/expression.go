@@ -134,10 +134,8 @@ func (a *analyzer) columnRef(n *statement.ColumnRef, s *scope) value {
 	if len(names) == 1 {
 		return a.bareName(names[0], s, n.Location)
 	}
-	if len(names) == 2 && a.argument(s, names) {
-		if v, ok := argumentNamed(s, names[1]); ok {
-			return v
-		}
+	if v, ok := a.qualifiedArgument(names, s, n.Location); ok {
+		return v
 	}
 	i := a.qualifier(names[:len(names)-1], s, n.Location)
 	if i == nil {
@@ -178,9 +176,22 @@ func argumentNamed(s *scope, name string) (value, bool) {
 	return value{}, false
 }
 
-// argument reports whether a qualified name may mean function.argument.
-func (a *analyzer) argument(s *scope, names []string) bool {
-	return a.function != "" && names[0] == a.function && a.findQuietly(s, names[0]) == nil
+// qualifiedArgument follows function.argument and argument.field in the body of
+// an SQL function. Items of FROM come first.
+func (a *analyzer) qualifiedArgument(names []string, s *scope, location int32) (value, bool) {
+	if len(names) != 2 || len(a.body.calls) == 0 || a.findQuietly(s, names[0]) != nil {
+		return value{}, false
+	}
+	if names[0] == a.body.name {
+		if v, ok := argumentNamed(s, names[1]); ok {
+			return v, true
+		}
+	}
+	v, ok := argumentNamed(s, names[0])
+	if !ok {
+		return value{}, false
+	}
+	return a.selectField(v, names[1], location), true
 }
 
 // findQuietly is findItem without refusing anything.

@@ -84,7 +84,11 @@ func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation 
 		a.refuse(CodeUnknown, location, "", "%q is a type, not a table", r.Name)
 	}
 	seen := a.prot.relation(r, a.building)
+	if isForbidden(r) && !a.stored {
+		a.refuse(CodeServer, location, "Use pg_roles.", "%s may not be read while values are masked for you", r.Name)
+	}
 	a.tainted = a.tainted || seen.tainted
+	a.secret = a.secret || seen.protected
 	a.touched = append(a.touched, seen.reads...)
 	a.spend(len(seen.columns) + len(seen.reads))
 	return seen
@@ -92,6 +96,10 @@ func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation 
 
 // findRelation finds the relation that a name means, WITH queries aside.
 func (a *analyzer) findRelation(n *statement.RangeVar) *policylang.CatalogRelation {
+	if n == nil {
+		a.unsupported(nil, "a statement without a relation")
+		return nil
+	}
 	if n.Catalogname != "" && n.Catalogname != a.env.Database {
 		a.refuse(CodeUnknown, n.Location, "", "references to other databases are not possible: %q", n.Catalogname)
 		return nil
@@ -166,7 +174,7 @@ func (a *analyzer) rename(columns []column, alias *statement.Alias, location int
 // subselect reads a sub-select in FROM.
 func (a *analyzer) subselect(n *statement.RangeSubselect, s *scope) *item {
 	columns := a.lateral(n.Lateral, s, func() []column { return a.query(n.Subquery, s, nil) })
-	i := &item{columns: a.rename(columns, n.Alias, -1), bare: true, lateralOK: true}
+	i := &item{columns: a.rename(settle(columns), n.Alias, -1), bare: true, lateralOK: true}
 	if n.Alias != nil {
 		i.alias, i.renamed, i.named = n.Alias.Aliasname, true, true
 	}

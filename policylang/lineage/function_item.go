@@ -109,11 +109,7 @@ func (a *analyzer) returned(c called) []column {
 	switch {
 	case len(f.Outputs) > 1 || (len(f.Outputs) == 1 && f.Result == typeRecord):
 		for i, o := range f.Outputs {
-			name := o.Name
-			if name == "" {
-				name = "column" + fieldName(i)[1:]
-			}
-			out = append(out, column{name: name, typ: o.Type, label: c.label.derive()})
+			out = append(out, column{name: outputName(o, i), typ: o.Type, label: c.label.derive()})
 		}
 	default:
 		out = a.fieldsOf(value{typ: a.returnedType(c, f), label: c.label})
@@ -121,7 +117,20 @@ func (a *analyzer) returned(c called) []column {
 			out[i].label = c.label.derive()
 		}
 	}
+	if len(c.columns) == len(out) {
+		for i := range out {
+			out[i].label = c.columns[i].label
+		}
+	}
 	return out
+}
+
+// outputName names an output parameter.
+func outputName(o policylang.Parameter, i int) string {
+	if o.Name == "" {
+		return valuesName(i)
+	}
+	return o.Name
 }
 
 // returnedType is the type of what f returns: the call's, if that is known.

@@ -128,3 +128,20 @@ func labels(columns []column) label {
 	}
 	return l
 }
+
+// settle gives the columns of a sub-select their types for good.
+func settle(columns []column) []column {
+	for i := range columns {
+		columns[i].typ = settled(columns[i].typ)
+	}
+	return columns
+}
+
+// settled is the type of a value once its query is complete: a literal of
+// unknown type is text.
+func settled(typ uint32) uint32 {
+	if typ == typeUnknown {
+		return typeText
+	}
+	return typ
+}

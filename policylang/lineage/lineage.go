@@ -112,10 +112,15 @@ type Analysis struct {
 }
 
 // Analyze follows the statement's columns. A statement that may not run for an
-// identity with these masks gives a refusal and no analysis.
-func Analyze(st *statement.Statement, env Environment, cat *policylang.Catalog, prot *Protection) (*Analysis, *Refusal) {
+// identity with these masks gives a refusal; then the analysis is nil.
+func Analyze(st *statement.Statement, env Environment, cat *policylang.Catalog, prot *Protection) (_ *Analysis, refused *Refusal) {
 	a := newAnalyzer(env, cat, prot)
 	a.text, a.offset = st.Text, st.Offset
+	defer func() {
+		if recover() != nil { // a tree that no rule foresaw: refuse it, and keep the other sessions alive
+			refused = &Refusal{Code: CodeInternal, Message: "the statement could not be followed to its end"}
+		}
+	}()
 	result := a.statement(st.Node())
 	if a.refusal != nil {
 		return nil, a.refusal
@@ -144,11 +149,13 @@ type analyzer struct {
 	offset int    // of text in what was parsed
 
 	building []uint32 // views whose definitions are being followed
-	function string   // the SQL function whose body is followed; empty if none
+	body     body     // of the SQL function that is being followed; zero if none
 	stored   bool     // analysing stored code: control is declassified, opaque code returns everything
 	refusal  *Refusal
 	tainted  bool
 	equality int
+	secret   bool // reads a relation that has protected columns
+	labelled bool // reads a protected value
 	touched  []policylang.ColumnID
 	budget   int // work left before giving up
 	depth    int
@@ -203,7 +210,7 @@ func (a *analyzer) outputs(columns []column) []Output {
 }
 
 func (a *analyzer) output(c *column) Output {
-	o := Output{Name: c.name, TypeOID: c.typ}
+	o := Output{Name: c.name, TypeOID: a.cat.BaseType(settled(c.typ))}
 	if c.label.bottom() {
 		o.Action = Pass
 		return o

@@ -68,10 +68,50 @@ func (a *analyzer) operator(name []string, l, r value, location int32) value {
 		return value{label: everything(), risky: true}
 	}
 	v.typ = verdict.result
-	if !verdict.builtin || !totalOperator(name[len(name)-1], l, r) {
+	if v.typ == 0 {
+		v.typ = a.operatorResult(name, l.typ, r.typ)
+	}
+	if verdict.trust != pureCode || !totalOperator(name[len(name)-1], l, r) {
 		v = a.fallible(v, "operator "+name[len(name)-1], location)
 	}
 	return v
+}
+
+// operatorResult returns the result type of the operator that has exactly these
+// operand types; an untyped literal takes the other operand's. 0 if there is
+// none, or several.
+func (a *analyzer) operatorResult(name []string, l, r uint32) uint32 {
+	l, r = operandTypes(l, r)
+	if len(name) != 1 || l == 0 || r == 0 {
+		return 0
+	}
+	var result uint32
+	for _, o := range a.cat.FindOperators(a.env.SearchPath, name[0]) {
+		if o.Left != l || o.Right != r {
+			continue
+		}
+		if result != 0 && result != o.Result {
+			return 0
+		}
+		result = o.Result
+	}
+	return result
+}
+
+func operandTypes(l, r uint32) (uint32, uint32) {
+	if l == typeVarchar {
+		l = typeText
+	}
+	if r == typeVarchar {
+		r = typeText
+	}
+	switch {
+	case l == typeUnknown:
+		l = r
+	case r == typeUnknown:
+		r = l
+	}
+	return l, r
 }
 
 func (a *analyzer) unknownOperator(name []string, location int32) {

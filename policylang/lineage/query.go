@@ -137,6 +137,9 @@ func conjuncts(n *statement.Node, into []*statement.Node) []*statement.Node {
 // guess reports whether a condition is the comparison of a masked column with a
 // constant, in a way that its policies' equality knob lets pass, and counts it.
 func (a *analyzer) guess(n *statement.Node, s *scope) bool {
+	if len(a.body.calls) > 0 {
+		return false // its parameters are no constants
+	}
 	e, ok := statement.Unwrap(n).(*statement.A_Expr)
 	if !ok || e.Kind != exprOp || !slices.Equal(stringList(e.Name), []string{"="}) {
 		return false
@@ -223,8 +226,11 @@ func (a *analyzer) arms(left, right []column) []column {
 
 func arm(l, r *column) column {
 	c := column{name: l.name, label: join(l.label, r.label)}
-	if l.typ == r.typ {
+	switch {
+	case l.typ == r.typ, r.typ == typeUnknown:
 		c.typ = l.typ
+	case l.typ == typeUnknown:
+		c.typ = r.typ
 	}
 	if len(l.fields) == len(r.fields) && len(l.fields) > 0 {
 		c.fields = make([]column, len(l.fields))

@@ -23,6 +23,7 @@ const (
 	CodeUnsupported  = "unsupported"   // no rule for this construct or statement
 	CodeTooComplex   = "too_complex"
 	CodeUnknownState = "unknown_state" // the search_path is not known
+	CodeInternal     = "internal"      // a fault of Postern's own
 )
 
 // Refusal says why a statement may not run for an identity to whom values are
@@ -43,6 +44,9 @@ func (r *Refusal) Error() string { return r.Message }
 func (a *analyzer) refuse(code string, location int32, hint, format string, args ...any) {
 	if a.refusal != nil {
 		return
+	}
+	if len(a.body.calls) > 0 {
+		location = a.body.site
 	}
 	a.refusal = &Refusal{
 		Code:     code,
@@ -74,18 +78,17 @@ func (a *analyzer) opaque(location int32, what string) {
 		"%s cannot be read, and might show or store masked values", what)
 }
 
-// describe names the columns of a label and the policies that mask them, as
+// describe names a column of a label and the policies that mask it, as
 // "email is masked for you (policy customer_pii)".
 func (a *analyzer) describe(l label) string {
 	if len(l.columns) == 0 {
 		return "this value is hidden from you"
 	}
-	id := l.columns[0]
-	name := a.cat.ColumnName(id)
+	name := a.cat.ColumnName(l.columns[0])
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		name = name[i+1:]
 	}
-	policies := a.prot.policies(l.columns)
+	policies := a.prot.policies(l.columns[:1])
 	switch len(policies) {
 	case 0:
 		return fmt.Sprintf("%s is masked for you", name)
@@ -105,28 +108,29 @@ const (
 	useFallible
 )
 
-// allowed reports whether the policies of every column of the label allow the
-// use.
-func (a *analyzer) allowed(l label, u use) bool {
-	if l.bottom() {
-		return true
+// denied returns the part of a label that policies do not allow the use of.
+func (a *analyzer) denied(l label, u use) label {
+	if l.bottom() || l.all {
+		return l
 	}
-	if l.all {
-		return false
-	}
+	var out []policylang.ColumnID
 	for _, id := range l.columns {
 		if a.prot.knob(id, u) != policylang.KnobAllow {
-			return false
+			out = append(out, id)
 		}
 	}
-	return true
+	return label{columns: out, derived: l.derived}
 }
 
 // control is told that a value labelled l decides something: clause says
 // where. It refuses unless the policies allow it. Control inside stored code is
 // the administrator's own doing.
 func (a *analyzer) control(l label, u use, clause string, location int32) {
-	if l.bottom() || a.stored || a.allowed(l, u) {
+	if l.bottom() || a.stored {
+		return
+	}
+	l = a.denied(l, u)
+	if l.bottom() {
 		return
 	}
 	code, hint := CodePredicate, a.predicateHint(l)

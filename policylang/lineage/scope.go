@@ -131,9 +131,7 @@ func (a *analyzer) read(c *column) value {
 	for _, id := range c.others {
 		a.touch(id)
 	}
-	if !c.label.bottom() {
-		a.tainted = true
-	}
+	a.mark(c.label)
 	return c.value()
 }
 
@@ -180,10 +178,15 @@ func (a *analyzer) wholeRow(i *item) value {
 		v.label = join(v.label, f.label)
 	}
 	v.label = v.label.derive()
-	if !v.label.bottom() {
-		a.tainted = true
-	}
+	a.mark(v.label)
 	return v
+}
+
+// mark notes that a value with this label was read.
+func (a *analyzer) mark(l label) {
+	if !l.bottom() {
+		a.tainted, a.labelled = true, true
+	}
 }
 
 var systemColumns = []string{"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}

@@ -99,7 +99,8 @@ func showColumns(name string) []column {
 }
 
 // explain follows EXPLAIN, whose plan must not tell about protected values: the
-// planner's estimates, and what sorting and hashing used, come from them.
+// planner's estimates come from statistics and sizes of the tables that hold
+// them, and what sorting and hashing used from the values.
 func (a *analyzer) explain(n *statement.ExplainStmt) result {
 	costs, analyze, format := true, false, "text"
 	for _, o := range n.Options {
@@ -118,7 +119,7 @@ func (a *analyzer) explain(n *statement.ExplainStmt) result {
 		}
 	}
 	a.statement(n.Query)
-	if a.tainted && (costs || analyze) {
+	if (a.secret && costs) || (a.labelled && analyze) {
 		a.refuse(CodeExplain, -1, "Use EXPLAIN (COSTS OFF), without ANALYZE.",
 			"the plan's estimates and statistics would tell about values that are masked for you")
 	}

@@ -22,6 +22,12 @@ func hiddenColumns(r *policylang.CatalogRelation) ([]string, bool) {
 	return strings.Fields(names), true
 }
 
+// isForbidden reports whether a system relation may not be read at all, though
+// system views that show a part of it may.
+func isForbidden(r *policylang.CatalogRelation) bool {
+	return r.Schema == "pg_catalog" && r.OID < policylang.FirstUserOID && (r.Name == "pg_authid" || r.Name == "pg_shadow")
+}
+
 // systemRelations lists the system relations that may be read, with the columns
 // of each that are hidden. The list covers PostgreSQL 13 to 18.
 var systemRelations = map[string]string{

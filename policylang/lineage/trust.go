@@ -76,6 +76,8 @@ var knownFunctions = trustTable(map[trust]string{
 		pg_get_viewdef pg_get_functiondef pg_get_function_sqlbody pg_get_ruledef pg_get_triggerdef
 		pg_get_partition_constraintdef pg_get_statisticsobjdef_expressions
 		pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size pg_tablespace_size
+		pg_stat_get_tuples_hot_updated pg_stat_get_xact_tuples_hot_updated pg_stat_get_tuples_newpage_updated
+		pg_stat_get_blocks_fetched pg_stat_get_blocks_hit pg_stat_get_xact_blocks_fetched pg_stat_get_xact_blocks_hit
 		pg_stat_get_activity pg_stat_get_backend_activity pg_cursor pg_prepared_statement pg_mcv_list_items`,
 
 	// They change something small, or have a state that a later statement
@@ -133,7 +135,7 @@ var totalFunctions = set(`
 	num_nulls num_nonnulls pg_typeof pg_column_size
 	row_number rank dense_rank percent_rank cume_dist first_value last_value lag lead mode
 	sign floor ceil ceiling round trunc isfinite
-	now current_database current_schema current_user session_user version`)
+	pg_get_expr now current_database current_schema current_user session_user version`)
 
 func set(names string) map[string]bool {
 	out := map[string]bool{}

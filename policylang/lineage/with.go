@@ -79,7 +79,7 @@ func (a *analyzer) cteColumns(c *cte) []column {
 	}
 	c.state = cteRunning
 	columns := a.cteNames(c, slices.Clone(a.query(c.node.Ctequery, c.scope, c)))
-	c.columns = a.searchAndCycle(c, columns)
+	c.columns = settle(a.searchAndCycle(c, columns))
 	c.state = cteDone
 	return c.columns
 }
@@ -93,7 +93,7 @@ func (a *analyzer) cteNames(c *cte, columns []column) []column {
 func (a *analyzer) recursion(n *statement.SelectStmt, s *scope, c *cte, first []column) []column {
 	now := first
 	for a.refusal == nil {
-		c.approx = a.searchAndCycle(c, a.cteNames(c, slices.Clone(now)))
+		c.approx = settle(a.searchAndCycle(c, a.cteNames(c, slices.Clone(now))))
 		c.self = false
 		next := a.arms(now, a.selectStmt(n.Rarg, s, nil))
 		if !c.self || a.refusal != nil || sameLabels(now, next) {

@@ -68,8 +68,14 @@ func (a *analyzer) affect(r *policylang.CatalogRelation, verb policylang.Verb, l
 		a.affect(seen.base, verb, location, done)
 	}
 	for _, oid := range r.Children {
-		if child := a.cat.Relation(oid); child != nil {
-			a.affect(child, verb, location, done)
+		child := a.cat.Relation(oid)
+		if child == nil {
+			continue
+		}
+		a.affect(child, verb, location, done)
+		if verb == policylang.VerbUpdate && child.Partition { // a row may move to another
+			a.affect(child, policylang.VerbDelete, location, done)
+			a.affect(child, policylang.VerbInsert, location, done)
 		}
 	}
 	for _, next := range cascades(a.cat, r, verb) {
@@ -324,12 +330,7 @@ func (a *analyzer) onConflict(n *statement.OnConflictClause, d *destination, nam
 func (a *analyzer) arbiter(n *statement.OnConflictClause, d *destination, names []string, s *scope) {
 	const clause = "ON CONFLICT"
 	if n.Infer == nil || n.Infer.Conname != "" {
-		for i := range d.seen.rel.Indexes {
-			x := &d.seen.rel.Indexes[i]
-			if x.Unique && (n.Infer == nil || x.Name == n.Infer.Conname) {
-				a.control(keyLabel(d, x, names), usePredicate, clause, -1)
-			}
-		}
+		a.control(uniqueLabel(d, n.Infer.GetConname(), names), usePredicate, clause, -1)
 		return
 	}
 	for _, e := range n.Infer.IndexElems {
@@ -348,13 +349,47 @@ func (a *analyzer) arbiter(n *statement.OnConflictClause, d *destination, names 
 	a.predicate(n.Infer.WhereClause, s, clause)
 }
 
-// keyLabel joins the labels of an index's keys that are written. A key that is
-// an expression may be of any column.
-func keyLabel(d *destination, x *policylang.Index, names []string) label {
+// uniqueLabel joins what decides whether a row conflicts with another: the
+// written keys of unique indexes and exclusion constraints, all of them or the
+// one of that name. A name that is not known may be any.
+func uniqueLabel(d *destination, name string, names []string) label {
+	var one, all label
+	known := false
+	r := d.seen.rel
+	add := func(own string, l label) {
+		all = join(all, l)
+		if own == name {
+			one, known = join(one, l), true
+		}
+	}
+	for i := range r.Indexes {
+		if x := &r.Indexes[i]; x.Unique {
+			add(x.Name, keyLabel(d, x.Columns, x.Predicate != "", names))
+		}
+	}
+	for i := range r.Constraints {
+		switch k := &r.Constraints[i]; k.Kind {
+		case policylang.ConstraintUnique, policylang.ConstraintPrimary:
+			add(k.Name, keyLabel(d, k.Columns, false, names))
+		case policylang.ConstraintExclusion:
+			add(k.Name, keyLabel(d, k.Columns, true, names))
+		case policylang.ConstraintCheck, policylang.ConstraintForeign:
+		}
+	}
+	if known {
+		return one
+	}
+	return all
+}
+
+// keyLabel joins the labels of keys that are written. A key that is an
+// expression may be of any column that is written; a predicate of any column.
+func keyLabel(d *destination, keys []int16, predicate bool, names []string) label {
 	var l label
 	for i := range d.seen.columns {
 		c := &d.seen.columns[i]
-		if slices.Contains(names, c.name) && (x.Mentions(c.id.Column) || x.Mentions(0)) {
+		written := slices.Contains(names, c.name)
+		if predicate || (written && (slices.Contains(keys, c.id.Column) || slices.Contains(keys, 0))) {
 			l = join(l, c.label)
 		}
 	}

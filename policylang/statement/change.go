@@ -35,7 +35,7 @@ func (c *collector) onConflict(r *RangeVar, target item, on *OnConflictClause) {
 	excluded := target
 	excluded.name = "excluded"
 	excluded.target = false
-	c.scope.items = append(c.scope.items, excluded)
+	c.scope.add(excluded)
 	if on.GetAction() == OnConflictAction_ONCONFLICT_UPDATE {
 		c.write(r, policylang.VerbUpdate)
 	}

@@ -57,6 +57,8 @@ type collector struct {
 	assigns   []string
 
 	class      policylang.Class // without what is unknown
+	locked     int              // of relations, those that a locking clause reached
+	steps      int              // taken to find out what WHERE says, see [maxSteps]
 	writes     bool
 	changes    bool // not read-only, whatever the class
 	dynamic    bool // opaque, whatever a catalog says

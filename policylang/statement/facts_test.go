@@ -43,7 +43,7 @@ func TestFacts(t *testing.T) {
 					continue
 				}
 				st := &tree.Statements[0]
-				if !holds1(Unwrap(st.Node()), node) {
+				if !inTree(Unwrap(st.Node()), node) {
 					t.Errorf("%s: no %s in it, but %T", name, node, Unwrap(st.Node()))
 				}
 				got := render(st)
@@ -71,14 +71,25 @@ func factsFiles(t testing.TB) []string {
 	return paths
 }
 
-// holds1 reports whether a message of that type is in the tree.
-func holds1(m any, node string) bool {
-	if strings.TrimPrefix(fmt.Sprintf("%T", m), "*pg_query.") == node {
-		return true
+// typeIs reports whether the message is of that type.
+func typeIs(m any, node string) bool {
+	return strings.TrimPrefix(fmt.Sprintf("%T", m), "*pg_query.") == node
+}
+
+// newMessage returns an empty message of a member of Node.
+func newMessage(t *testing.T, name string) any {
+	t.Helper()
+	fields := (&pg_query.Node{}).ProtoReflect().Descriptor().Oneofs().ByName("node").Fields()
+	for i := range fields.Len() {
+		if string(fields.Get(i).Message().Name()) == name {
+			node := &pg_query.Node{}
+			m := node.ProtoReflect()
+			m.Set(fields.Get(i), m.NewField(fields.Get(i)))
+			return Unwrap(node)
+		}
 	}
-	found := false
-	Children(m, func(child any) { found = found || holds1(child, node) })
-	return found
+	t.Fatalf("no node %s", name)
+	return nil
 }
 
 // render writes what a statement's facts and effects say, but for the text.
@@ -166,16 +177,12 @@ func TestEveryStatementHasFacts(t *testing.T) {
 // TestUnknownIsDangerous gives each node to the collector as a statement: what
 // is not one is opaque and of the most dangerous class.
 func TestUnknownIsDangerous(t *testing.T) {
-	fields := (&pg_query.Node{}).ProtoReflect().Descriptor().Oneofs().ByName("node").Fields()
-	for i := range fields.Len() {
-		name := string(fields.Get(i).Message().Name())
+	for _, name := range grammarNodes() {
 		if strings.HasSuffix(name, "Stmt") && !notStatements()[name] {
 			continue
 		}
-		node := &pg_query.Node{}
-		m := node.ProtoReflect()
-		m.Set(fields.Get(i), m.NewField(fields.Get(i)))
-		f := read(node, "", 0, Limits{}.withDefaults()).Facts
+		c := collector{filtered: true}
+		f := c.facts(c.statement(newMessage(t, name)), nil)
 		if f.Class != policylang.ClassRole || !f.Opaque || f.ReadOnly || f.Transaction || f.Command != "" {
 			t.Errorf("%s as a statement: %s opaque=%t", name, f.Class, f.Opaque)
 		}

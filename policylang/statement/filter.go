@@ -33,10 +33,8 @@ func (c *collector) filterAll(conditions ...*Node) {
 		return
 	}
 	f := rowFilter{c: c}
-	for _, it := range c.scope.items {
-		if it.target {
-			f.target = it
-		}
+	if c.scope.target != nil {
+		f.target = *c.scope.target
 	}
 	result := always
 	for _, n := range conditions {
@@ -44,9 +42,19 @@ func (c *collector) filterAll(conditions ...*Node) {
 			result = both(result, f.truth(n))
 		}
 	}
-	if result == always || result == free {
+	if result == always || result == free || c.steps > maxSteps {
 		c.filtered = false
 	}
+}
+
+// maxSteps bounds the work on conditions that nobody writes. What takes longer
+// is not taken for a filter.
+const maxSteps = 1 << 18
+
+// step reports whether to go on.
+func (f rowFilter) step() bool {
+	f.c.steps++
+	return f.c.steps <= maxSteps
 }
 
 // rowFilter evaluates conditions on the rows of target.
@@ -98,6 +106,9 @@ func not(a truth) truth {
 }
 
 func (f rowFilter) truth(n *Node) truth {
+	if !f.step() {
+		return free
+	}
 	switch m := Unwrap(n).(type) {
 	case *A_Const:
 		return f.constant(m)
@@ -367,9 +378,10 @@ func (f rowFilter) everyRowIsIn(test *Node, q *SelectStmt) bool {
 // of a subquery with a FROM a bare name is taken for a column of that FROM;
 // shadows are the names that subqueries give their own items.
 func (f rowFilter) depends(m any, shadows []string, inner bool) bool {
-	switch m := m.(type) {
-	case nil:
+	if m == nil || !f.step() {
 		return false
+	}
+	switch m := m.(type) {
 	case *ColumnRef:
 		return f.isTarget(m, shadows, inner)
 	case *CurrentOfExpr:
@@ -435,10 +447,11 @@ func (f rowFilter) canonical(n *Node, plain bool) string {
 }
 
 func (f rowFilter) write(b *strings.Builder, m any, plain bool) {
-	switch m := m.(type) {
-	case nil:
+	if m == nil || !f.step() {
 		b.WriteString("-")
 		return
+	}
+	switch m := m.(type) {
 	case *ColumnRef:
 		names, _ := columnNames(m)
 		if len(names) > 1 && names[len(names)-2] == f.target.name {

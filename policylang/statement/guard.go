@@ -21,6 +21,9 @@ const (
 	// maxDeprecated bounds a deprecated word (GLOBAL TEMPORARY) for each of
 	// which the C parser formats a warning in time linear in the text.
 	maxDeprecated = 100
+
+	// maxReread bounds what the C scanner reads more than once.
+	maxReread = 16 << 20
 )
 
 func (l Limits) withDefaults() Limits {
@@ -114,7 +117,9 @@ func checkNesting(sql string, limits Limits) *Error {
 		label = false
 		switch tok.kind {
 		case tokenEnd:
-			return nil
+			if lex.reread <= maxReread {
+				return nil
+			}
 		case tokenPunct:
 			n.punct(sql[tok.start])
 			label = sql[tok.start] == '.'
@@ -146,6 +151,9 @@ func checkNesting(sql string, limits Limits) *Error {
 		}
 		if statements > limits.MaxStatements {
 			return &Error{Kind: TooMany, Message: fmt.Sprintf("the text has more than %d statements", limits.MaxStatements), Position: characters(sql, tok.start)}
+		}
+		if lex.reread > maxReread {
+			return &Error{Kind: TooMany, Message: "the text has too many comments or operators in a row", Position: characters(sql, tok.start)}
 		}
 		if deprecated > maxDeprecated {
 			return &Error{Kind: TooMany, Message: fmt.Sprintf("the text says GLOBAL more than %d times", maxDeprecated), Position: characters(sql, tok.start)}

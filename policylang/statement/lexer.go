@@ -43,6 +43,23 @@ type lexer struct {
 	// escaped says that the last string token holds a backslash escape whose
 	// validity the lexer did not check.
 	escaped bool
+	// reread counts the characters that the C scanner reads and gives back: at
+	// each comment or operator it reads on to the last operator character in a
+	// row, and a row of comments without anything between them is one.
+	reread int
+	runEnd int // of the row of operator characters last looked at
+}
+
+// run returns the end of the row of operator characters that the byte at i is
+// in.
+func (l *lexer) run(i int) int {
+	if i >= l.runEnd {
+		l.runEnd = i
+		for l.runEnd < len(l.text) && isOperator(l.text[l.runEnd]) {
+			l.runEnd++
+		}
+	}
+	return l.runEnd
 }
 
 // followedBy reports whether the next token is that word.
@@ -76,13 +93,35 @@ func (l *lexer) skipSpace() (unclosed bool) {
 		case c == '-' && l.peek(1) == '-':
 			l.pos = lineEnd(l.text, l.pos)
 		case c == '/' && l.peek(1) == '*':
-			end, closed := commentEnd(l.text, l.pos)
-			if !closed {
+			if !l.skipComment() {
 				return true
 			}
-			l.pos = end
 		default:
 			return false
+		}
+	}
+	return false
+}
+
+// skipComment moves past a comment and reports whether it is closed. Comments
+// nest.
+func (l *lexer) skipComment() (closed bool) {
+	depth := 0
+	for i := l.pos; i < len(l.text); {
+		switch {
+		case strings.HasPrefix(l.text[i:], "/*"):
+			l.reread += l.run(i) - i
+			depth++
+			i += 2
+		case strings.HasPrefix(l.text[i:], "*/"):
+			depth--
+			i += 2
+			if depth == 0 {
+				l.pos = i
+				return true
+			}
+		default:
+			i++
 		}
 	}
 	return false
@@ -373,10 +412,8 @@ func fitsInt32(digits string, base int) bool {
 // scanOperator reads an operator: it ends before a comment, and a trailing
 // plus or minus belongs to it only beside characters that SQL operators lack.
 func (l *lexer) scanOperator() tokenKind {
-	end := l.pos
-	for end < len(l.text) && isOperator(l.text[end]) {
-		end++
-	}
+	end := l.run(l.pos)
+	l.reread += end - l.pos
 	op := l.text[l.pos:end]
 	for i := 1; i < len(op); i++ {
 		if strings.HasPrefix(op[i:], "/*") || strings.HasPrefix(op[i:], "--") {
@@ -420,27 +457,6 @@ func (l *lexer) scanPunct(c byte) tokenKind {
 
 // nameDataLen is PostgreSQL's NAMEDATALEN: names are cut to one byte less.
 const nameDataLen = 64
-
-// commentEnd returns the end of the comment that starts at i. Comments nest.
-func commentEnd(text string, i int) (end int, closed bool) {
-	depth := 0
-	for i < len(text) {
-		switch {
-		case strings.HasPrefix(text[i:], "/*"):
-			depth++
-			i += 2
-		case strings.HasPrefix(text[i:], "*/"):
-			depth--
-			i += 2
-			if depth == 0 {
-				return i, true
-			}
-		default:
-			i++
-		}
-	}
-	return len(text), false
-}
 
 // lineEnd returns the index of the first newline at or after i.
 func lineEnd(text string, i int) int {

@@ -12,6 +12,7 @@ import (
 const (
 	maxBodyDepth      = 500    // of IF, LOOP and blocks
 	maxBodyStatements = 10_000 // in one body
+	maxBodyDynamic    = 100    // EXECUTEs in one body
 )
 
 // plpgsql reads the body of a routine written in PL/pgSQL.
@@ -22,10 +23,10 @@ func (c *collector) plpgsql(text string) {
 	}
 	r := newBodyReader(text)
 	r.body()
-	for _, s := range r.dynamic {
+	for _, s := range r.dynamic[:min(len(r.dynamic), maxBodyDynamic)] {
 		c.dynamicSQL(s)
 	}
-	if r.failed {
+	if r.failed || len(r.dynamic) > maxBodyDynamic {
 		c.opaque()
 	}
 	c.pieces(r.pieces)
@@ -254,7 +255,11 @@ func (r *bodyReader) expressionBefore(word string) {
 
 // expressionToEnd reads an expression that the statement ends with.
 func (r *bodyReader) expressionToEnd() {
-	r.expression(r.until())
+	s := r.until()
+	if s.from == s.to {
+		r.fail()
+	}
+	r.expression(s)
 	r.expect(";")
 }
 
@@ -287,7 +292,7 @@ func (r *bodyReader) block() {
 		}
 	}
 	r.expect("end")
-	if r.token().kind == tokenWord || r.token().kind == tokenQuoted {
+	if k := r.token().kind; k == tokenQuoted || k == tokenWord && !r.isAny("end") {
 		r.at++ // the label
 	}
 }
@@ -334,16 +339,11 @@ func (r *bodyReader) statement() {
 	if r.assignment() {
 		return
 	}
-	t := r.token()
-	if t.kind != tokenWord {
-		if r.is(t, "(") {
-			r.sqlToEnd()
-			return
-		}
+	if r.token().kind != tokenWord {
 		r.fail()
 		return
 	}
-	switch foldWord(r.textOf(t)) {
+	switch foldWord(r.textOf(r.token())) {
 	case "declare", "begin":
 		r.block()
 		r.expect(";")

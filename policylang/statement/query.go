@@ -127,11 +127,10 @@ func (c *collector) locking(n *Node) {
 			c.mystery()
 			continue
 		}
-		for _, it := range c.scope.items {
-			if it.name == r.GetRelname() && it.table != "" {
+		for _, i := range c.scope.named[r.GetRelname()] {
+			if it := c.scope.items[i]; it.table != "" {
 				c.relation(it.schema, it.table, policylang.VerbLock)
-			}
-			if it.name == r.GetRelname() && it.table == "" {
+			} else {
 				c.lockVisible()
 			}
 		}
@@ -141,11 +140,12 @@ func (c *collector) locking(n *Node) {
 // lockVisible adds a lock on each relation read so far: a superset of those
 // that a locking clause reaches through subqueries and CTEs.
 func (c *collector) lockVisible() {
-	for _, r := range c.relations {
+	for _, r := range c.relations[c.locked:] {
 		if r.Verb == policylang.VerbRead {
 			c.relations = append(c.relations, policylang.Relation{Schema: r.Schema, Name: r.Name, Verb: policylang.VerbLock})
 		}
 	}
+	c.locked = len(c.relations)
 }
 
 // with reads the common table expressions of a level. Without RECURSIVE each
@@ -157,7 +157,7 @@ func (c *collector) with(w *WithClause) {
 	if w.GetRecursive() {
 		for _, n := range w.GetCtes() {
 			if cte, ok := Unwrap(n).(*CommonTableExpr); ok {
-				c.scope.ctes = append(c.scope.ctes, cte.GetCtename())
+				c.scope.addCTE(cte.GetCtename())
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (c *collector) with(w *WithClause) {
 			c.expr(s.GetCycleMarkDefault())
 		}
 		if !w.GetRecursive() {
-			c.scope.ctes = append(c.scope.ctes, cte.GetCtename())
+			c.scope.addCTE(cte.GetCtename())
 		}
 	}
 }
@@ -224,31 +224,30 @@ func (c *collector) fromItem(n *Node) []item {
 // derived adds an item that is not a relation.
 func (c *collector) derived(a *Alias) []item {
 	it := item{name: a.GetAliasname()}
-	c.scope.items = append(c.scope.items, it)
+	c.scope.add(it)
 	return []item{it}
 }
 
 func (c *collector) join(j *JoinExpr) []item {
 	items := append(c.fromItem(j.GetLarg()), c.fromItem(j.GetRarg())...)
-	for _, it := range items {
-		if j.GetIsNatural() { // compares columns that the text does not name
-			c.reads(it, "")
-		}
-		for _, n := range j.GetUsingClause() {
-			if s, ok := Unwrap(n).(*String); ok {
-				c.reads(it, s.GetSval())
-			}
-		}
+	if j.GetIsNatural() { // compares columns that the text does not name
+		c.readsOne(items, "")
+	}
+	for _, name := range stringList(j.GetUsingClause()) {
+		c.readsOne(items, name)
 	}
 	c.expr(j.GetQuals())
 	inside := items
+	if len(inside) > maxInSight {
+		inside = []item{{any: true}}
+	}
 	for _, a := range []*Alias{j.GetJoinUsingAlias(), j.GetAlias()} {
 		if a == nil {
 			continue
 		}
 		for _, it := range inside {
 			it.alias(a)
-			c.scope.items = append(c.scope.items, it)
+			c.scope.add(it)
 			items = append(items, it)
 		}
 	}

@@ -2,11 +2,19 @@ package statement
 
 import "github.com/posternhq/postern/policylang"
 
+// maxInSight bounds the items, and the levels, that a name is looked up in: what
+// is in sight of more than that may be a column of any relation at all. It
+// keeps the work linear in the text.
+const maxInSight = 64
+
 // scope is what names may stand for at one level of a query.
 type scope struct {
 	outer *scope
 	items []item
-	ctes  []string
+	// target is the item that the level's statement changes, or nil.
+	target *item
+	named  map[string][]int // items by name
+	ctes   map[string]bool
 	// closed hides the items, not the CTEs, of the scope next to it: a subquery
 	// in FROM sees its neighbours only if it is LATERAL.
 	closed bool
@@ -17,6 +25,7 @@ type item struct {
 	name    string // as the query calls it
 	schema  string // of the relation
 	table   string // empty if it is not a relation: a subquery, CTE or function
+	any     bool   // may be any relation
 	renamed bool   // an alias renames its columns: theirs are not known
 	target  bool   // of an INSERT, UPDATE, DELETE or MERGE
 }
@@ -28,14 +37,31 @@ func (c *collector) push(closed bool) {
 
 func (c *collector) pop() { c.scope = c.scope.outer }
 
-// isCTE reports whether an unqualified name is a common table expression.
+// add adds an item to the level.
+func (s *scope) add(it item) {
+	if s.named == nil {
+		s.named = map[string][]int{}
+	}
+	s.named[it.name] = append(s.named[it.name], len(s.items))
+	s.items = append(s.items, it)
+}
+
+func (s *scope) addCTE(name string) {
+	if s.ctes == nil {
+		s.ctes = map[string]bool{}
+	}
+	s.ctes[name] = true
+}
+
+// isCTE reports whether an unqualified name is a common table expression. If
+// that is too far away to tell, it is taken for a relation.
 func (c *collector) isCTE(name string) bool {
-	for s := c.scope; s != nil; s = s.outer {
-		for _, cte := range s.ctes {
-			if cte == name {
-				return true
-			}
+	levels := 0
+	for s := c.scope; s != nil && levels < maxInSight; s = s.outer {
+		if s.ctes[name] {
+			return true
 		}
+		levels++
 	}
 	return false
 }
@@ -49,7 +75,7 @@ func (c *collector) fromRelation(r *RangeVar) []item {
 		c.rangeVar(r, policylang.VerbRead)
 	}
 	it.alias(r.GetAlias())
-	c.scope.items = append(c.scope.items, it)
+	c.scope.add(it)
 	return []item{it}
 }
 
@@ -57,7 +83,8 @@ func (c *collector) fromRelation(r *RangeVar) []item {
 func (c *collector) targetItem(r *RangeVar) item {
 	it := item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname(), target: true}
 	it.alias(r.GetAlias())
-	c.scope.items = append(c.scope.items, it)
+	c.scope.add(it)
+	c.scope.target = &it
 	return it
 }
 
@@ -71,28 +98,44 @@ func (it *item) alias(a *Alias) {
 
 // reads adds a column of an item; an empty column is all of them.
 func (c *collector) reads(it item, column string) {
-	if it.table == "" {
-		return
-	}
 	if it.renamed {
 		column = ""
 	}
-	c.column(it.schema, it.table, column)
+	switch {
+	case it.any:
+		c.column("", "", column)
+	case it.table != "":
+		c.column(it.schema, it.table, column)
+	}
 	if it.target {
 		c.relation(it.schema, it.table, policylang.VerbRead)
 	}
 }
 
-// visible calls f for the items of each level that can be seen from here,
-// innermost first, until it returns true.
-func (c *collector) visible(f func(items []item) bool) {
-	hidden := false
+// readsOne adds a column that may be of any of the items.
+func (c *collector) readsOne(items []item, column string) {
+	if len(items) > maxInSight {
+		items = []item{{any: true}}
+	}
+	for _, it := range items {
+		c.reads(it, column)
+	}
+}
+
+// levels calls f for each level that can be seen from here, innermost first,
+// until it returns true, and reports whether that was all of them.
+func (c *collector) levels(f func(s *scope) bool) (all bool) {
+	hidden, seen := false, 0
 	for s := c.scope; s != nil; s = s.outer {
-		if !hidden && f(s.items) {
-			return
+		if seen++; seen > maxInSight {
+			return false
+		}
+		if !hidden && f(s) {
+			return true
 		}
 		hidden = s.closed
 	}
+	return true
 }
 
 // columnRef adds the columns that a name may stand for. Without a catalog a
@@ -126,46 +169,57 @@ func columnNames(ref *ColumnRef) (names []string, star bool) {
 }
 
 func (c *collector) bareColumn(name string) {
-	c.visible(func(items []item) bool {
-		for _, it := range items {
-			c.reads(it, name)
-			if it.name == name {
-				c.reads(it, "")
-			}
+	var inSight []item
+	all := c.levels(func(s *scope) bool {
+		inSight = append(inSight, s.items[:min(len(s.items), maxInSight+1)]...)
+		for _, i := range s.named[name] {
+			c.reads(s.items[i], "") // the whole row
 		}
-		return false
+		return len(inSight) > maxInSight
 	})
+	if !all {
+		inSight = append(inSight, item{any: true})
+	}
+	c.readsOne(inSight, name)
+	if len(inSight) > maxInSight {
+		c.readsTargets()
+	}
+}
+
+// readsTargets adds a read of each relation that a statement in sight changes.
+func (c *collector) readsTargets() {
+	for s := c.scope; s != nil; s = s.outer {
+		if s.target != nil {
+			c.relation(s.target.schema, s.target.table, policylang.VerbRead)
+		}
+	}
 }
 
 // qualifiedColumn adds column (all if empty) of a relation that is named by
 // alias, by schema and table, or by those behind a database.
 func (c *collector) qualifiedColumn(relation []string, column string) {
 	if len(relation) > 1 {
-		schema, table := relation[len(relation)-2], relation[len(relation)-1]
+		schema, table := lastTwo(relation)
 		c.column(schema, table, column)
-		c.visible(func(items []item) bool {
-			for _, it := range items {
-				if it.target && it.table == table {
-					c.relation(it.schema, it.table, policylang.VerbRead)
-				}
+		c.levels(func(s *scope) bool {
+			if s.target != nil && s.target.table == table {
+				c.relation(s.target.schema, s.target.table, policylang.VerbRead)
 			}
 			return false
 		})
 		return
 	}
 	found := false
-	c.visible(func(items []item) bool {
-		for _, it := range items {
-			if it.name == relation[0] {
-				found = true
-				c.reads(it, column)
-			}
+	all := c.levels(func(s *scope) bool {
+		for _, i := range s.named[relation[0]] {
+			found = true
+			c.reads(s.items[i], column)
 		}
 		return found
 	})
 	switch {
 	case found:
-	case c.body: // a variable, perhaps of a row type
+	case c.body, !all: // a variable, perhaps of a row type, or too far away
 		c.column("", "", column)
 	default:
 		c.column("", relation[0], column)

@@ -37,6 +37,9 @@ func shapeAndFingerprint(sql string) (shape, fingerprint string) {
 			return b.String(), hex.EncodeToString(print.hash.Sum(nil))
 		default:
 		}
+		if lex.reread > maxReread {
+			return "", ""
+		}
 		if b.Len() > 0 && tok.start > end {
 			b.WriteByte(' ')
 		}
@@ -137,6 +140,9 @@ func normalForm(key []byte, sql string) (form []byte, statement string, ok bool)
 		case tokenError, tokenOther, tokenUString, tokenUQuoted:
 			return key, "", false
 		default:
+		}
+		if lex.reread > maxReread {
+			return key, "", false
 		}
 		text := sql[tok.start:tok.end]
 		if text == ";" {

@@ -79,7 +79,7 @@ func (c *collector) createStmt(m *CreateStmt) {
 // of reads definitions in which a bare name is a column of one relation.
 func (c *collector) of(r *RangeVar, read func()) {
 	c.push(false)
-	c.scope.items = append(c.scope.items, item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname()})
+	c.scope.add(item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname()})
 	read()
 	c.pop()
 }
@@ -89,7 +89,7 @@ func (c *collector) about(relations []*Node, read func()) {
 	c.push(false)
 	for _, n := range relations {
 		if r, ok := Unwrap(n).(*RangeVar); ok {
-			c.scope.items = append(c.scope.items, item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname()})
+			c.scope.add(item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname()})
 		}
 	}
 	read()
@@ -121,7 +121,7 @@ func (c *collector) createTrigStmt(m *CreateTrigStmt) {
 func (c *collector) oldAndNew(r *RangeVar, read func()) {
 	c.push(false)
 	for _, name := range []string{"old", "new"} {
-		c.scope.items = append(c.scope.items, item{name: name, schema: r.GetSchemaname(), table: r.GetRelname()})
+		c.scope.add(item{name: name, schema: r.GetSchemaname(), table: r.GetRelname()})
 	}
 	read()
 	c.pop()
