@@ -306,7 +306,7 @@ func decodeRecord(public, private []byte) (*Record, error) {
 	if p.V != Version {
 		return nil, fmt.Errorf("%w: version %d is not supported, want %d", errRecord, p.V, Version)
 	}
-	if p.Record.SQL != "" || p.Record.Params != nil {
+	if p.SQL != "" || p.Params != nil {
 		return nil, fmt.Errorf("%w: a private part in the public line", errRecord)
 	}
 	r := &p.Record

@@ -89,26 +89,16 @@ func (j *Journal) Abandon() error {
 
 // FrameOffsets returns where the frames of a segment begin, and its length.
 func FrameOffsets(path string) (offsets []int64, kinds []byte, size int64, err error) {
-	f, err := os.Open(path)
+	r, err := openFrames(path)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	d, err := newDecoder()
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	defer d.Close()
-	r := newFrameReader(f, info.Size(), d)
+	defer r.close()
 	for {
 		at := r.offset
 		h, _, err := r.next(nil)
 		if errors.Is(err, io.EOF) {
-			return offsets, kinds, info.Size(), nil
+			return offsets, kinds, r.size, nil
 		}
 		if err != nil {
 			return nil, nil, 0, err
@@ -129,11 +119,11 @@ func RewriteRecords(path string, change func(payload []byte) []byte) error {
 	if err != nil {
 		return err
 	}
-	d, err := newDecoder()
+	r, err := openFrames(path)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer r.close()
 	var out []byte
 	for i, at := range offsets {
 		end := size
@@ -144,17 +134,15 @@ func RewriteRecords(path string, change func(payload []byte) []byte) error {
 		if err != nil {
 			return err
 		}
-		payload := data[at+frameHeaderSize : end]
 		if h.kind != frameRecords {
 			out = append(out, data[at:end]...)
 			continue
 		}
-		if h.codec == codecZstd {
-			if payload, err = d.DecodeAll(payload, nil); err != nil {
-				return err
-			}
-			h.codec = codecPlain
+		payload, err := r.at(at)
+		if err != nil {
+			return err
 		}
+		h.codec = codecPlain
 		payload = change(payload)
 		if payload == nil {
 			continue

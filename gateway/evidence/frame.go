@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
@@ -104,6 +105,7 @@ func parseFrameHeader(b []byte) (h frameHeader, crc uint32, err error) {
 
 // frameReader reads a segment's frames one after the other.
 type frameReader struct {
+	file   *os.File
 	r      *bufio.Reader
 	size   int64 // of the file when it was opened
 	offset int64 // of the next frame
@@ -113,18 +115,26 @@ type frameReader struct {
 	plain  []byte
 }
 
-func newFrameReader(r io.Reader, size int64, d *zstd.Decoder) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 256<<10), size: size, zstd: d}
-}
-
-// newDecoder returns a decoder of payloads. It is not safe for concurrent use
-// and needs no closing.
-func newDecoder() (*zstd.Decoder, error) {
+// openFrames opens a segment as long as it is now.
+func openFrames(path string) (*frameReader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload), zstd.WithDecoderMaxWindow(maxPayload))
 	if err != nil {
-		return nil, fmt.Errorf("make decompressor: %w", err)
+		return nil, errors.Join(fmt.Errorf("make decompressor: %w", err), f.Close())
 	}
-	return d, nil
+	return &frameReader{file: f, r: bufio.NewReaderSize(f, 256<<10), size: info.Size(), zstd: d}, nil
+}
+
+func (f *frameReader) close() {
+	f.zstd.Close()
+	_ = f.file.Close() // nothing was written
 }
 
 // next returns the next frame. The payload is valid until the next call, and
@@ -189,14 +199,38 @@ func (f *frameReader) payload(h *frameHeader, crc uint32, head []byte, r io.Read
 }
 
 // at returns the payload of the frame at an offset, as next does.
-func (f *frameReader) at(r io.ReaderAt, offset int64) ([]byte, error) {
+func (f *frameReader) at(offset int64) ([]byte, error) {
 	var head [frameHeaderSize]byte
-	if _, err := r.ReadAt(head[:], offset); err != nil {
+	if _, err := f.file.ReadAt(head[:], offset); err != nil {
 		return nil, fmt.Errorf("read frame: %w", err)
 	}
 	h, crc, err := parseFrameHeader(head[:])
 	if err != nil {
 		return nil, err
 	}
-	return f.payload(&h, crc, head[4:], io.NewSectionReader(r, offset+frameHeaderSize, int64(h.length)))
+	return f.payload(&h, crc, head[4:], io.NewSectionReader(f.file, offset+frameHeaderSize, int64(h.length)))
+}
+
+// skip goes on after a frame that does not match its checksum, if the length in
+// its header leads to another frame or to the end.
+func (f *frameReader) skip() bool {
+	var head [frameHeaderSize]byte
+	if _, err := f.file.ReadAt(head[:], f.offset); err != nil {
+		return false
+	}
+	h, _, err := parseFrameHeader(head[:])
+	if err != nil {
+		return false
+	}
+	end := f.offset + frameHeaderSize + int64(h.length)
+	if end < f.size {
+		if _, err := f.file.ReadAt(head[:], end); err != nil {
+			return false
+		}
+		if _, _, err := parseFrameHeader(head[:]); err != nil {
+			return false
+		}
+	}
+	f.offset = end
+	return true
 }

@@ -36,8 +36,7 @@ func FuzzSegment(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(after.Dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for range evidence.Search(after.Dir, evidence.Query{Newest: true}) {
-		}
+		readAll(after.Dir, evidence.Query{Newest: true})
 		verify(t, after)
 		_, _ = evidence.Prove(after.Dir, 1)
 		j, err := evidence.Open(after)
@@ -98,12 +97,18 @@ func FuzzSealedPayload(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range evidence.Search(cfg.Dir, evidence.Query{}) {
-		}
+		readAll(cfg.Dir, evidence.Query{})
 		line, rest, _ := bytes.Cut(payload, []byte("\n"))
 		same := bytes.Equal(line, public) && (len(rest) == 0 || bytes.HasPrefix(rest, []byte(`{"salt":`)))
 		if report := verify(t, cfg); report.OK() && !same {
 			t.Fatalf("%q verifies", payload)
 		}
 	})
+}
+
+// readAll searches for what a search does with bytes that are no journal.
+func readAll(dir string, q evidence.Query) {
+	for _, err := range evidence.Search(dir, q) {
+		_ = err // any is right
+	}
 }

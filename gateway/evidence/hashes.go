@@ -43,6 +43,8 @@ func leavesStored(n int64) uint64 {
 	return uint64(count)
 }
 
+func (h *hashFile) close() { _ = h.f.Close() } // what was written can be made again
+
 // ReadHashes implements tlog.HashReader.
 func (h *hashFile) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	out := make([]tlog.Hash, len(indexes))

@@ -69,7 +69,7 @@ func prove(dir string, seq uint64) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer hashes.f.Close()
+	defer hashes.close()
 	if p.LogPath, err = tlog.ProveRecord(int64(c.Blocks), int64(p.Index), hashes); err != nil {
 		return nil, err
 	}
@@ -83,21 +83,11 @@ func prove(dir string, seq uint64) (*Proof, error) {
 // proveInBlock finds the record's block and fills in the lower half of its
 // proof.
 func proveInBlock(path string, seq uint64) (*Proof, error) {
-	f, err := os.Open(path)
+	r, err := openFrames(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	decoder, err := newDecoder()
-	if err != nil {
-		return nil, err
-	}
-	defer decoder.Close()
-	r := newFrameReader(f, info.Size(), decoder)
+	defer r.close()
 	w := proofWalk{seq: seq}
 	for w.proof == nil {
 		h, payload, err := r.next(nil)
@@ -240,7 +230,7 @@ func ProveExtends(dir string, old Checkpoint) (signed []byte, proof tlog.TreePro
 	if err != nil {
 		return nil, nil, fmt.Errorf("prove checkpoint: %w", err)
 	}
-	defer hashes.f.Close()
+	defer hashes.close()
 	proof, err = tlog.ProveTree(int64(c.Blocks), int64(old.Blocks), hashes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("prove checkpoint: %w", err)

@@ -25,6 +25,7 @@ type Query struct {
 	Command  string // as in "SELECT"; in any case
 	Relation string // "schema.name", or "name" in any schema
 	Approval string
+	Text     string // part of the statement's shape or text, in any case
 
 	Newest bool // newest first
 	Limit  int  // at most so many records; 0 is no limit
@@ -45,7 +46,12 @@ func (q *Query) Match(r *Record) bool {
 		matches(q.Outcome, r.Outcome) &&
 		(q.Command == "" || strings.EqualFold(q.Command, r.Command)) &&
 		(q.Relation == "" || slices.ContainsFunc(r.Relations, func(rel Relation) bool { return sameRelation(q.Relation, rel.Name) })) &&
-		matches(q.Approval, r.Approval)
+		matches(q.Approval, r.Approval) &&
+		(q.Text == "" || containsFold(r.Shape, q.Text) || containsFold(r.SQL, q.Text))
+}
+
+func containsFold(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
 
 func matches[T ~string](want, have T) bool { return want == "" || want == have }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -24,12 +23,7 @@ type recovery struct {
 // resume continues the journal where the directory's files end, or begins it.
 // The caller holds every lock, or is alone.
 func (j *Journal) resume() (recovery, error) {
-	decoder, err := newDecoder()
-	if err != nil {
-		return recovery{}, err
-	}
-	defer decoder.Close()
-	last, r, err := j.lastSegment(decoder)
+	last, r, err := j.lastSegment()
 	if err != nil {
 		return recovery{}, err
 	}
@@ -78,7 +72,7 @@ func (j *Journal) resume() (recovery, error) {
 
 // lastSegment scans the last segment, nil if there is none. One that a crash
 // left without even a header is removed.
-func (j *Journal) lastSegment(d *zstd.Decoder) (*scanned, recovery, error) {
+func (j *Journal) lastSegment() (*scanned, recovery, error) {
 	var r recovery
 	names, err := segments(j.cfg.Dir)
 	if err != nil {
@@ -87,7 +81,7 @@ func (j *Journal) lastSegment(d *zstd.Decoder) (*scanned, recovery, error) {
 	for len(names) > 0 {
 		first := names[len(names)-1]
 		path := filepath.Join(j.cfg.Dir, segmentName(first))
-		s, err := scanSegment(path, d)
+		s, err := scanSegment(path)
 		switch {
 		case errors.Is(err, errNoHeader):
 			info, err := os.Stat(path)
@@ -176,17 +170,12 @@ func (j *Journal) rebuildLog(c Checkpoint) error {
 	if err := j.log.hashes.truncate(0); err != nil {
 		return err
 	}
-	decoder, err := newDecoder()
-	if err != nil {
-		return err
-	}
-	defer decoder.Close()
 	names, err := segments(j.cfg.Dir)
 	if err != nil {
 		return err
 	}
 	for _, first := range names {
-		s, err := scanSegment(filepath.Join(j.cfg.Dir, segmentName(first)), decoder)
+		s, err := scanSegment(filepath.Join(j.cfg.Dir, segmentName(first)))
 		if err != nil {
 			return err
 		}
@@ -297,9 +286,9 @@ func (j *Journal) rewriteLast() error {
 	if err != nil {
 		return err
 	}
-	defer src.Close()
-	return replaceFileFrom(path, 0o600, func(w io.Writer) error {
+	err = replaceFileFrom(path, 0o600, func(w io.Writer) error {
 		_, err := io.Copy(w, src)
 		return err
 	})
+	return errors.Join(err, src.Close())
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
@@ -41,25 +40,16 @@ func (j *Journal) rewrite(first uint64, redact func(*Record) bool) (int, error) 
 	j.rewriting.Lock()
 	defer j.rewriting.Unlock()
 	path := filepath.Join(j.cfg.Dir, segmentName(first))
-	src, err := os.Open(path)
+	in, err := openFrames(path)
 	if err != nil {
 		return 0, err
 	}
-	defer src.Close()
-	info, err := src.Stat()
-	if err != nil {
-		return 0, err
-	}
-	decoder, err := newDecoder()
-	if err != nil {
-		return 0, err
-	}
-	defer decoder.Close()
+	defer in.close()
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {
 		return 0, fmt.Errorf("make compressor: %w", err)
 	}
-	r := rewriter{in: newFrameReader(src, info.Size(), decoder), redact: redact, out: writer{zstd: encoder, leaf: newLeafHasher()}}
+	r := rewriter{in: in, redact: redact, out: writer{zstd: encoder, leaf: newLeafHasher()}}
 	err = replaceFileFrom(path, 0o600, r.run)
 	if errors.Is(err, errNothingToRedact) {
 		return 0, nil

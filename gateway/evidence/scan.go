@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -44,22 +42,17 @@ var errNoHeader = errors.New("no segment header")
 // scanSegment reads a segment as after a crash: up to the first frame that is
 // torn or does not match its checksum. The error is errNoHeader if that is the
 // first; it wraps ErrDamaged if frames contradict each other.
-func scanSegment(path string, d *zstd.Decoder) (*scanned, error) {
-	f, err := os.Open(path)
+func scanSegment(path string) (*scanned, error) {
+	r, err := openFrames(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	r := newFrameReader(f, info.Size(), d)
+	defer r.close()
 	s := &scanned{}
 	for {
 		h, payload, err := r.next(nil)
 		if err != nil {
-			s.size, s.lost = r.offset, info.Size()-r.offset
+			s.size, s.lost = r.offset, r.size-r.offset
 			return s, s.ended(err)
 		}
 		if err := s.frame(&h, payload); err != nil {

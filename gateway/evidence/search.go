@@ -6,11 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Search yields the records of a journal that match, oldest first unless the
@@ -25,7 +22,6 @@ func Search(dir string, q Query) iter.Seq2[*Record, error] {
 			yield(nil, fmt.Errorf("search evidence: %w", err))
 			return
 		}
-		defer s.decoder.Close()
 		left := q.Limit
 		for _, first := range s.segments {
 			for r, err := range s.segment(first) {
@@ -50,7 +46,6 @@ type search struct {
 	q        *Query
 	segments []uint64 // in the order in which to read them
 	newest   uint64   // the segment that may be in use
-	decoder  *zstd.Decoder
 }
 
 func newSearch(dir string, q *Query) (*search, error) {
@@ -59,9 +54,6 @@ func newSearch(dir string, q *Query) (*search, error) {
 		return nil, err
 	}
 	s := &search{dir: dir, q: q}
-	if s.decoder, err = newDecoder(); err != nil {
-		return nil, err
-	}
 	if len(names) > 0 {
 		s.newest = names[len(names)-1]
 	}
@@ -80,7 +72,7 @@ func newSearch(dir string, q *Query) (*search, error) {
 // segment yields one segment's records that match.
 func (s *search) segment(first uint64) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
-		f, err := os.Open(filepath.Join(s.dir, segmentName(first)))
+		r, err := openFrames(filepath.Join(s.dir, segmentName(first)))
 		if errors.Is(err, fs.ErrNotExist) {
 			return // shipped and removed since
 		}
@@ -88,15 +80,9 @@ func (s *search) segment(first uint64) iter.Seq2[*Record, error] {
 			yield(nil, err)
 			return
 		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		r := newFrameReader(f, info.Size(), s.decoder)
+		defer r.close()
 		if s.q.Newest {
-			s.backward(f, r, first, yield)
+			s.backward(r, first, yield)
 		} else {
 			s.forward(r, first, yield)
 		}
@@ -129,7 +115,7 @@ func (s *search) forward(r *frameReader, first uint64, yield func(*Record, error
 
 // backward walks the headers first, then reads the frames from the last to the
 // first.
-func (s *search) backward(f io.ReaderAt, r *frameReader, first uint64, yield func(*Record, error) bool) {
+func (s *search) backward(r *frameReader, first uint64, yield func(*Record, error) bool) {
 	var offsets []int64
 	for {
 		at := r.offset
@@ -149,7 +135,7 @@ func (s *search) backward(f io.ReaderAt, r *frameReader, first uint64, yield fun
 		}
 	}
 	for _, offset := range slices.Backward(offsets) {
-		payload, err := r.at(f, offset)
+		payload, err := r.at(offset)
 		if err != nil {
 			if err := s.broken(first, offset, err); err != nil && !yield(nil, err) {
 				return

@@ -19,7 +19,7 @@ func TestSearch(t *testing.T) {
 		{Kind: evidence.KindSessionStart, Identity: "ana", Session: "s1", Database: "shop", Role: "app"},
 		{
 			Kind: evidence.KindStatement, Identity: "ana", Session: "s1", Database: "shop", Command: "SELECT", Effect: "allow",
-			Rules: []string{"reads"}, Outcome: evidence.OutcomeCompleted, Relations: []evidence.Relation{{Name: "public.orders", Verb: "read"}},
+			Rules: []string{"reads"}, Outcome: evidence.OutcomeCompleted, Shape: "SELECT ?", SQL: "SELECT 'needle'", Relations: []evidence.Relation{{Name: "public.orders", Verb: "read"}},
 		},
 		{
 			Kind: evidence.KindDenied, Identity: "bob", Session: "s2", Database: "shop", Command: "DROP DATABASE", Effect: "deny",
@@ -64,6 +64,8 @@ func TestSearch(t *testing.T) {
 		{"relation in any schema", evidence.Query{Relation: "orders"}, []uint64{3, 5, 6}},
 		{"relation with schema", evidence.Query{Relation: "public.orders"}, []uint64{3, 5}},
 		{"approval", evidence.Query{Approval: "ap_1"}, []uint64{5}},
+		{"text of a statement", evidence.Query{Text: "NEEDLE"}, []uint64{3}},
+		{"shape of a statement", evidence.Query{Text: "select ?"}, []uint64{3}},
 		{"two fields", evidence.Query{Identity: "ana", Database: "shop"}, []uint64{2, 3}},
 		{"nothing", evidence.Query{Identity: "nobody"}, nil},
 	}

@@ -215,21 +215,11 @@ func (v *verifier) finish(newest uint64) {
 
 func (v *verifier) readSegment(first uint64, last bool) error {
 	v.segment, v.offset = segmentName(first), 0
-	f, err := os.Open(filepath.Join(v.dir, v.segment))
+	r, err := openFrames(filepath.Join(v.dir, v.segment))
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	decoder, err := newDecoder()
-	if err != nil {
-		return err
-	}
-	defer decoder.Close()
-	r := newFrameReader(f, info.Size(), decoder)
+	defer r.close()
 	header := false
 	for {
 		v.offset = r.offset
@@ -239,7 +229,7 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 			return nil
 		case errors.Is(err, errTorn) && last:
 			return nil // it is being written, or was when the gateway died
-		case errors.Is(err, errChecksum) && r.skip(f):
+		case errors.Is(err, errChecksum) && r.skip():
 			v.find(ClassFrame, 0, "a frame does not match its checksum")
 			continue
 		case errors.Is(err, errTorn), errors.Is(err, errChecksum), errors.Is(err, errFrame):
@@ -254,30 +244,6 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 		header = true
 		v.frame(first, &h, payload)
 	}
-}
-
-// skip goes on after a frame that does not match its checksum, if the length in
-// its header leads to another frame or to the end.
-func (f *frameReader) skip(r io.ReaderAt) bool {
-	var head [frameHeaderSize]byte
-	if _, err := r.ReadAt(head[:], f.offset); err != nil {
-		return false
-	}
-	h, _, err := parseFrameHeader(head[:])
-	if err != nil {
-		return false
-	}
-	end := f.offset + frameHeaderSize + int64(h.length)
-	if end < f.size {
-		if _, err := r.ReadAt(head[:], end); err != nil {
-			return false
-		}
-		if _, _, err := parseFrameHeader(head[:]); err != nil {
-			return false
-		}
-	}
-	f.offset = end
-	return true
 }
 
 func (v *verifier) frame(first uint64, h *frameHeader, payload []byte) {
@@ -350,7 +316,7 @@ func (v *verifier) resumeLog(blocks uint64) error {
 	if err != nil {
 		return err
 	}
-	defer h.f.Close()
+	defer h.close()
 	v.log, err = h.tree(blocks)
 	return err
 }

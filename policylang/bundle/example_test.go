@@ -3,7 +3,6 @@ package bundle_test
 import (
 	"errors"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/posternhq/postern/policylang"
@@ -15,38 +14,38 @@ import (
 func Example() {
 	publisher, err := bundle.GenerateKey("prod")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	policy := policylang.Policy{
 		QueryRules: []policylang.QueryRule{{Name: "reads", When: `statement.class == "read"`, Effect: policylang.EffectAllow}},
 	}
 	sealedBundle, err := bundle.Seal(&policy, publisher)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	digest, err := policy.Digest()
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	sealedRelease, err := bundle.SealRelease(bundle.Release{
 		Gateway: "main", Bundle: digest, Revision: 1, Time: time.Now(),
 	}, publisher)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	// The gateway was started with the text of the keys it trusts.
 	trusted, err := bundle.ParseKeyRing(publisher.PublicKey().String())
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	release, err := bundle.OpenRelease(sealedRelease, trusted, "main")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	opened, _, err := bundle.OpenReleased(sealedBundle, release, trusted)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(release.Revision, opened.QueryRules[0].Name)
 

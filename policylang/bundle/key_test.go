@@ -88,7 +88,7 @@ func TestPrivateKeyNeverPrintsItsSecret(t *testing.T) {
 			}
 		}
 	}
-	if data, err := json.Marshal(k); err != nil || string(data) != "{}" {
+	if data, err := json.Marshal(struct{ Key *bundle.PrivateKey }{k}); err != nil || string(data) != `{"Key":{}}` {
 		t.Errorf("JSON shows %s (%v)", data, err)
 	}
 }

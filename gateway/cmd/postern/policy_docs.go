@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed" // policy_docs.md
 	"fmt"
 	"strings"
 
@@ -10,20 +11,25 @@ import (
 	"github.com/posternhq/postern/policylang/condition"
 )
 
+// languageGuide is what the reference stands behind.
+//
+//go:embed policy_docs.md
+var languageGuide string
+
 func policyDocsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "docs",
-		Short: "Print the reference of the policy language",
-		Long: `Print the reference of the policy language as Markdown: every block and attribute
-of policy files, and everything that conditions may mention. It is made from what
-this version reads and checks.`,
+		Short: "Print the documentation of the policy language",
+		Long: `Print the documentation of the policy language as Markdown: a guide, every block
+and attribute of policy files, and everything that conditions may mention. The
+reference is made from what this version reads and checks.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, err := outputOf(cmd)
 			if err != nil {
 				return err
 			}
-			return out.show(referenceData(), func() error { return out.print(reference()) })
+			return out.show(referenceData(), func() error { return out.print(languageGuide + reference()) })
 		},
 	}
 }

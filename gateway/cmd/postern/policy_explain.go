@@ -213,6 +213,7 @@ func valueStyle(v condition.Value) style {
 		return styleGreen
 	case condition.False:
 		return styleRed
+	case condition.Unknown, condition.Error:
 	}
 	return styleYellow
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/compile"
 	"github.com/posternhq/postern/policylang/condition"
 	"github.com/posternhq/postern/policylang/source"
 )
@@ -72,6 +73,52 @@ func TestReference(t *testing.T) {
 		if strings.HasPrefix(line, "|") && cells != 4 {
 			t.Errorf("a row with %d bars: %s", cells, line)
 		}
+	}
+}
+
+// TestLanguageGuide checks the policy that the guide shows, and that the
+// document in the repository is the one that is printed.
+func TestLanguageGuide(t *testing.T) {
+	_, code, _ := strings.Cut(languageGuide, "```hcl\n")
+	code, _, _ = strings.Cut(code, "```")
+	formatted, problems := source.Format("guide.hcl", []byte(code))
+	if string(formatted) != code {
+		t.Errorf("the guide's policy is not formatted: %v\n%s", problems, formatted)
+	}
+	file, problems := source.Parse("guide.hcl", []byte(code))
+	_, more := compile.Compile(file.Policy, "orders")
+	for _, p := range append(problems, file.Locate(more)...) {
+		t.Errorf("%v", p)
+	}
+
+	const document = "../../../docs/language.md"
+	data, err := os.ReadFile(document)
+	if err != nil {
+		t.Skipf("no %s", document)
+	}
+	if string(data) != languageGuide+reference() {
+		t.Errorf("%s is not what `postern policy docs` prints: run make docs", document)
+	}
+}
+
+// TestExamplesReadme runs the commands that the examples' README shows.
+func TestExamplesReadme(t *testing.T) {
+	t.Chdir("../../../examples/policies")
+	data, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for line := range strings.Lines(strings.ReplaceAll(string(data), "\\\n", "")) {
+		if command, ok := strings.CutPrefix(line, "$ postern "); ok {
+			ran++
+			if got := runLine(strings.TrimSpace(command)); strings.Contains(got, "postern: ") || got == "" {
+				t.Errorf("%s%s", line, got)
+			}
+		}
+	}
+	if ran < 2 {
+		t.Errorf("%d commands ran", ran)
 	}
 }
 
