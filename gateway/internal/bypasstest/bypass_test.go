@@ -1,0 +1,157 @@
+// Package bypasstest runs the bypass corpus of testacc/bypass: straight
+// against PostgreSQL, where every attack must succeed, and through a gateway,
+// where none may.
+//
+// By default each test runs a sample of the cases. POSTERN_BYPASS=all runs all
+// of them, and any other value those whose name contains it.
+package bypasstest
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/testacc/bypass"
+)
+
+// sampling is the part of the cases that runs by default.
+const sampling = 8
+
+// cases returns the cases to run.
+func cases(t *testing.T) []bypass.Case {
+	t.Helper()
+	all := must(bypass.Corpus())(t)
+	var out []bypass.Case
+	want := os.Getenv("POSTERN_BYPASS")
+	for i, c := range all {
+		if want == "all" || want != "" && strings.Contains(c.ID(), want) || want == "" && (i%sampling == 0 || !c.Goal.Attack() && i%2 == 0) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// play plays the cases and logs their outcomes; one that is not acceptable
+// fails the test.
+func play(t *testing.T, r *bypass.Runner, cases []bypass.Case, one func(context.Context, bypass.Case) bypass.Result, acceptable func(bypass.Result) bool) bypass.Tally {
+	t.Helper()
+	tally := bypass.Tally{}
+	started := time.Now()
+	err := r.RunAll(t.Context(), cases, 2, one, func(res bypass.Result) {
+		tally.Add(res)
+		if !acceptable(res) {
+			t.Errorf("%s (%s) as %s: %s: %s\n\t%s", res.Case.ID(), strings.TrimSuffix(res.Case.Title, "."), res.Case.Role,
+				res.Outcome, res.Detail, strings.Join(res.Transcript, "\n\t"))
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	var table strings.Builder
+	if err := tally.WriteTable(&table); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d cases in %v\n%s", len(cases), time.Since(started).Round(time.Second), table.String())
+	return tally
+}
+
+// open makes the runner's databases until the test ends.
+func open(t *testing.T, r *bypass.Runner) *bypass.Runner {
+	t.Helper()
+	if err := r.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// TestStraight is the poison control: without a gateway each attack succeeds,
+// and none seems to that was not made.
+func TestStraight(t *testing.T) {
+	r := open(t, newRunner(t, newCluster(t)))
+	wants := map[bypass.Goal]bypass.Outcome{
+		bypass.Reveal: bypass.Revealed, bypass.Execute: bypass.Executed,
+		bypass.Allow: bypass.Served, bypass.Serve: bypass.Revealed, bypass.Control: bypass.Alive,
+	}
+	play(t, r, cases(t), r.Run, func(res bypass.Result) bool {
+		return res.Outcome == wants[res.Case.Goal] || res.Outcome == bypass.Skipped || res.Case.Unproven
+	})
+	play(t, r, idle(cases(t)), r.Run, func(res bypass.Result) bool { return !res.Outcome.Failure() })
+}
+
+// idle returns the cases that have an effect, without what brings it about.
+func idle(cases []bypass.Case) []bypass.Case {
+	var out []bypass.Case
+	for _, c := range cases {
+		if c.Effect == "" {
+			continue
+		}
+		c.Steps = slices.DeleteFunc(slices.Clone(c.Steps), func(s bypass.Step) bool { return s.Verb != bypass.Connect })
+		out = append(out, c)
+	}
+	return out
+}
+
+// gatewayRunner returns a runner against a gateway that enforces what cases
+// ask for, changed by edit.
+func gatewayRunner(t *testing.T, edit func(*policylang.Policy)) *bypass.Runner {
+	t.Helper()
+	b := newBench(t, newCluster(t))
+	r := newRunner(t, b.cluster)
+	r.Target = b.target
+	r.Ignore = regexp.MustCompile(`Decision d_[0-9a-f]+`)
+	r.Use = func(_ context.Context, want bypass.Policy) error {
+		p := b.policy(want)
+		if edit != nil {
+			edit(p)
+		}
+		return b.enforce(p)
+	}
+	return r
+}
+
+// holds reports whether the gateway did what it must.
+func holds(res bypass.Result) bool { return !res.Outcome.Failure() }
+
+// TestGateway holds a gateway to the corpus.
+func TestGateway(t *testing.T) {
+	r := open(t, gatewayRunner(t, nil))
+	play(t, r, cases(t), r.Run, holds)
+}
+
+// TestGatewayExtended does so with every statement sent by the extended
+// protocol, its results as text and in binary.
+func TestGatewayExtended(t *testing.T) {
+	r := open(t, gatewayRunner(t, nil))
+	var out []bypass.Case
+	for i, c := range cases(t) {
+		out = append(out, c.Extended(i%2 == 0))
+	}
+	play(t, r, out, r.Run, holds)
+}
+
+// TestRulesAlone holds a gateway to the corpus' second policy where nothing is
+// masked: rules must see through what masking would refuse anyway.
+func TestRulesAlone(t *testing.T) {
+	r := open(t, gatewayRunner(t, func(p *policylang.Policy) { p.MaskingPolicies = nil }))
+	play(t, r, slices.DeleteFunc(cases(t), func(c bypass.Case) bool { return c.Goal != bypass.Execute }), r.Run, holds)
+}
+
+// TestTwoWorlds compares a gateway's answers before two databases that differ
+// in protected values alone: any difference is a leak.
+func TestTwoWorlds(t *testing.T) {
+	here := open(t, gatewayRunner(t, nil))
+	there := open(t, &bypass.Runner{
+		Server: here.Server, Target: here.Target, Directory: here.Directory, Use: here.Use, Ignore: here.Ignore, Rewrite: bypass.Elsewhere,
+	})
+	play(t, here, cases(t), func(ctx context.Context, c bypass.Case) bypass.Result { return here.Compare(ctx, c, there) }, holds)
+}
