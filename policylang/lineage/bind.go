@@ -44,7 +44,7 @@ func (p *Protection) bindColumns(r *policylang.CatalogRelation, glob policylang.
 			continue
 		}
 		p.protect(policylang.ColumnID{Relation: r.OID, Column: c.Number}, &entry{
-			transform:  m.Transform,
+			transforms: []policylang.Transform{m.Transform},
 			policies:   []string{m.Policy},
 			predicates: m.Predicates,
 			order:      m.Order,

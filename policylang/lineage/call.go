@@ -230,16 +230,26 @@ func (a *analyzer) unknownFunction(name []string, location int32) {
 }
 
 // projection follows a field of a row in functional notation: name(row) means
-// row.name if there is no such function.
+// row.name if no function of that name takes a row.
 func (a *analyzer) projection(n *statement.FuncCall, name []string, args []value) (called, bool) {
 	if len(name) != 1 || len(args) != 1 || n.AggStar || n.AggDistinct || n.FuncVariadic ||
-		n.AggFilter != nil || len(n.AggOrder) > 0 || n.Over != nil || len(a.functionsNamed(name, 1)) > 0 {
+		n.AggFilter != nil || len(n.AggOrder) > 0 || n.Over != nil {
 		return called{}, false
 	}
-	if a.fieldsOf(args[0]) == nil {
+	fields := a.fieldsOf(args[0])
+	if !slices.ContainsFunc(fields, func(f column) bool { return f.name == name[0] }) || slices.ContainsFunc(a.functionsNamed(name, 1), a.takesRow) {
 		return called{}, false
 	}
 	return called{value: a.selectField(args[0], name[0], n.Location)}, true
+}
+
+// takesRow reports whether a function's only argument may be a row.
+func (a *analyzer) takesRow(f *policylang.Function) bool {
+	if len(f.Arguments) == 0 {
+		return true
+	}
+	t := a.cat.Type(a.cat.BaseType(f.Arguments[0]))
+	return t == nil || t.Kind == policylang.TypePseudo || t.Kind == policylang.TypeComposite
 }
 
 // setConfig follows set_config. Only settings of applications, whose names have

@@ -12,6 +12,7 @@ func (a *analyzer) cast(n *statement.TypeCast, s *scope) value {
 	v := a.expr(n.Arg, s)
 	t := a.typeNamed(n.TypeName)
 	if t == nil {
+		a.unsupported(n, "this cast")
 		return v.computed(0)
 	}
 	if !a.typeTrusted(t, 0) {

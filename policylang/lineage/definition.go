@@ -109,7 +109,7 @@ func (a *analyzer) createRelation(n *statement.RangeVar) {
 	for _, schema := range a.env.SearchPath {
 		other := a.cat.RelationNamed(schema, n.Relname)
 		if other != nil && a.prot.relation(other, a.building).protected {
-			a.refuse(CodeAmbiguous, n.Location, "Choose another name.",
+			a.refuse(CodeHides, n.Location, "Choose another name.",
 				"a temporary relation may not hide %q, which has masked columns", n.Relname)
 		}
 	}

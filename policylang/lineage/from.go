@@ -149,7 +149,7 @@ func (a *analyzer) checkShadow(r *policylang.CatalogRelation, n *statement.Range
 	for _, schema := range a.env.SearchPath {
 		other := a.cat.RelationNamed(schema, n.Relname)
 		if other != nil && other != r && a.prot.relation(other, a.building).protected {
-			a.refuse(CodeAmbiguous, n.Location, "Qualify the name with its schema, or drop the temporary relation.",
+			a.refuse(CodeHides, n.Location, "Qualify the name with its schema, or drop the temporary relation.",
 				"the temporary relation %q hides one with masked columns", n.Relname)
 		}
 	}

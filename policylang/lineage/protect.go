@@ -25,8 +25,8 @@ type Protection struct {
 
 // entry is how a column is protected.
 type entry struct {
-	transform policylang.Transform
-	policies  []string // sorted
+	transforms []policylang.Transform // each once; all are combined at once
+	policies   []string               // sorted
 
 	predicates, order, group, count policylang.Knob
 }
@@ -34,15 +34,22 @@ type entry struct {
 // absorb makes e as strict as o too, and reports whether that changed e.
 func (e *entry) absorb(o *entry) bool {
 	was := *e
-	e.transform = policylang.Strictest(e.transform, o.transform)
+	for _, t := range o.transforms {
+		if !slices.Contains(e.transforms, t) {
+			e.transforms = append(slices.Clip(e.transforms), t)
+		}
+	}
 	e.policies = unite(e.policies, o.policies)
 	e.predicates = stricter(e.predicates, o.predicates)
 	e.order = stricter(e.order, o.order)
 	e.group = stricter(e.group, o.group)
 	e.count = stricter(e.count, o.count)
-	return e.transform != was.transform || len(e.policies) != len(was.policies) ||
+	return len(e.transforms) != len(was.transforms) || len(e.policies) != len(was.policies) ||
 		e.predicates != was.predicates || e.order != was.order || e.group != was.group || e.count != was.count
 }
+
+// transform is the strictest of all that apply.
+func (e *entry) transform() policylang.Transform { return policylang.Strictest(e.transforms...) }
 
 func stricter(a, b policylang.Knob) policylang.Knob {
 	switch {
@@ -140,11 +147,11 @@ func (p *Protection) shown(l label) (policylang.Transform, bool) {
 	}
 	for _, id := range l.columns[1:] {
 		e := p.entries[id]
-		if e == nil || e.transform != first.transform || !slices.Equal(e.policies, first.policies) {
+		if e == nil || e.transform() != first.transform() || !slices.Equal(e.policies, first.policies) {
 			return policylang.Transform{}, false
 		}
 	}
-	return first.transform, true
+	return first.transform(), true
 }
 
 // policies returns the names of the policies that protect any of the columns.

@@ -19,6 +19,7 @@ const (
 	CodeExplain      = "masked_in_explain"   // a plan would tell about masked values
 	CodeUnknown      = "unknown_name"        // a relation, column, type or function that the catalog does not have
 	CodeAmbiguous    = "ambiguous_name"
+	CodeHides        = "hides_masked"  // a temporary relation stands before one with masked columns
 	CodeServer       = "server_access" // files, programs and settings of the server
 	CodeUnsupported  = "unsupported"   // no rule for this construct or statement
 	CodeTooComplex   = "too_complex"

@@ -53,14 +53,19 @@ func (r *resolver) relation(rel policylang.Relation) {
 	if found != nil && rel.Schema == "" {
 		rel.Schema = found.Schema
 	}
+	if r.add(rel) && found != nil {
+		r.below(found, rel.Verb)
+	}
+}
+
+// add adds a relation and reports whether it is new.
+func (r *resolver) add(rel policylang.Relation) bool {
 	if r.seen[rel] {
-		return
+		return false
 	}
 	r.seen[rel] = true
 	r.relations = append(r.relations, rel)
-	if found != nil {
-		r.below(found, rel.Verb)
-	}
+	return true
 }
 
 func (r *resolver) find(rel policylang.Relation) *policylang.CatalogRelation {
@@ -84,6 +89,9 @@ func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb
 	case policylang.VerbRead, policylang.VerbInsert, policylang.VerbUpdate, policylang.VerbDelete, policylang.VerbTruncate, policylang.VerbLock:
 	default:
 		return
+	}
+	if found.Kind == policylang.RelationForeign {
+		r.add(policylang.Relation{Verb: verb}) // what is behind it may be any table
 	}
 	for _, oid := range slices.Concat(found.Parents, found.Children) {
 		r.also(oid, verb)

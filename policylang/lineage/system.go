@@ -7,8 +7,11 @@ import (
 )
 
 // hiddenColumns returns the columns of a system relation that hold values of
-// tables, statistics over them, secrets, or the texts of code and of other
-// people's statements. It reports false for relations of users, and for system
+// tables, statistics over them, secrets, the texts of code and of other
+// people's statements, or conditions that single rows out by their values (row
+// policies, filters of publications). What other definitions say (bounds of
+// partitions, predicates of indexes) is not hidden: it does not change with the
+// values of a table. It reports false for relations of users, and for system
 // views that are not listed: those are followed like any view. A system table
 // that is not listed is hidden whole.
 func hiddenColumns(r *policylang.CatalogRelation) ([]string, bool) {
@@ -40,9 +43,9 @@ var systemRelations = map[string]string{
 	"pg_auth_members":               "",
 	"pg_authid":                     "rolpassword",
 	"pg_cast":                       "",
-	"pg_class":                      "relpartbound relpages relallvisible relallfrozen",
+	"pg_class":                      "relpages relallvisible relallfrozen",
 	"pg_collation":                  "",
-	"pg_constraint":                 "conbin",
+	"pg_constraint":                 "",
 	"pg_conversion":                 "",
 	"pg_database":                   "",
 	"pg_db_role_setting":            "",
@@ -55,7 +58,7 @@ var systemRelations = map[string]string{
 	"pg_foreign_data_wrapper":       "fdwoptions",
 	"pg_foreign_server":             "srvoptions",
 	"pg_foreign_table":              "ftoptions",
-	"pg_index":                      "indpred",
+	"pg_index":                      "",
 	"pg_inherits":                   "",
 	"pg_init_privs":                 "",
 	"pg_language":                   "",
@@ -79,7 +82,7 @@ var systemRelations = map[string]string{
 	"pg_shdepend":                   "",
 	"pg_shdescription":              "",
 	"pg_shseclabel":                 "",
-	"pg_statistic_ext":              "stxexprs",
+	"pg_statistic_ext":              "",
 	"pg_subscription":               "subconninfo",
 	"pg_subscription_rel":           "",
 	"pg_tablespace":                 "",

@@ -330,7 +330,7 @@ func (a *analyzer) onConflict(n *statement.OnConflictClause, d *destination, nam
 func (a *analyzer) arbiter(n *statement.OnConflictClause, d *destination, names []string, s *scope) {
 	const clause = "ON CONFLICT"
 	if n.Infer == nil || n.Infer.Conname != "" {
-		a.control(uniqueLabel(d, n.Infer.GetConname(), names), usePredicate, clause, -1)
+		a.control(a.uniqueLabel(d, n.Infer.GetConname(), names), usePredicate, clause, -1)
 		return
 	}
 	for _, e := range n.Infer.IndexElems {
@@ -340,7 +340,7 @@ func (a *analyzer) arbiter(n *statement.OnConflictClause, d *destination, names 
 			a.unsupported(statement.Unwrap(e), "this ON CONFLICT")
 		case elem.Name != "":
 			if c := d.column(elem.Name); c != nil {
-				a.control(c.label, usePredicate, clause, n.Location)
+				a.control(a.read(c).label, usePredicate, clause, n.Location)
 			}
 		default:
 			a.control(a.expr(elem.Expr, s).label, usePredicate, clause, n.Location)
@@ -352,7 +352,7 @@ func (a *analyzer) arbiter(n *statement.OnConflictClause, d *destination, names 
 // uniqueLabel joins what decides whether a row conflicts with another: the
 // written keys of unique indexes and exclusion constraints, all of them or the
 // one of that name. A name that is not known may be any.
-func uniqueLabel(d *destination, name string, names []string) label {
+func (a *analyzer) uniqueLabel(d *destination, name string, names []string) label {
 	var one, all label
 	known := false
 	r := d.seen.rel
@@ -364,14 +364,17 @@ func uniqueLabel(d *destination, name string, names []string) label {
 	}
 	for i := range r.Indexes {
 		if x := &r.Indexes[i]; x.Unique {
+			a.touchKeys(r, x.Columns)
 			add(x.Name, keyLabel(d, x.Columns, x.Predicate != "", names))
 		}
 	}
 	for i := range r.Constraints {
 		switch k := &r.Constraints[i]; k.Kind {
 		case policylang.ConstraintUnique, policylang.ConstraintPrimary:
+			a.touchKeys(r, k.Columns)
 			add(k.Name, keyLabel(d, k.Columns, false, names))
 		case policylang.ConstraintExclusion:
+			a.touchKeys(r, k.Columns)
 			add(k.Name, keyLabel(d, k.Columns, true, names))
 		case policylang.ConstraintCheck, policylang.ConstraintForeign:
 		}
@@ -380,6 +383,13 @@ func uniqueLabel(d *destination, name string, names []string) label {
 		return one
 	}
 	return all
+}
+
+// touchKeys notes that the keys of a relation are read.
+func (a *analyzer) touchKeys(r *policylang.CatalogRelation, keys []int16) {
+	for _, k := range keys {
+		a.touch(policylang.ColumnID{Relation: r.OID, Column: k})
+	}
 }
 
 // keyLabel joins the labels of keys that are written. A key that is an

@@ -51,7 +51,7 @@ import (
 const DefaultPattern = "*.postern.hcl"
 
 // maxSize bounds a policy file, in bytes.
-const maxSize = 8 << 20
+const maxSize = 4 << 20
 
 // File is what one or several policy files say. It is immutable.
 type File struct {

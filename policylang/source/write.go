@@ -136,7 +136,7 @@ func writeText(s string) string {
 	return b.String() + "  " + marker
 }
 
-func unprintable(r rune) bool { return r != '\n' && r != '\t' && (r < ' ' || r == 0x7f || r == 0xfffd) }
+func unprintable(r rune) bool { return r != '\n' && r != '\t' && !strconv.IsPrint(r) }
 
 // escapeTemplate doubles what would start an interpolation. A value that holds
 // the doubled form itself cannot be written this way.

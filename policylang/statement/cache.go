@@ -30,7 +30,10 @@ type Cache struct {
 }
 
 // template is what texts of one normal form have in common.
-type template struct{ facts *policylang.Facts }
+type template struct {
+	facts   *policylang.Facts
+	assigns []string
+}
 
 // NewCache returns a cache of about that many texts; 8,192 if entries is 0.
 func NewCache(entries int, l Limits) *Cache {
@@ -71,7 +74,7 @@ func (c *Cache) Parse(sql string) (*Tree, error) {
 		return nil, err
 	}
 	if normal && reusable(tree) {
-		c.normal.put(string(form), &template{tree.Statements[0].Facts}, int64(len(form))+statementBytes)
+		c.normal.put(string(form), &template{tree.Statements[0].Facts, tree.Statements[0].Assigns}, int64(len(form))+statementBytes)
 	}
 	return c.exact.put(sql, tree, int64(len(sql)+size*treeFactor)+statementBytes*int64(len(tree.Statements))), nil
 }
@@ -98,7 +101,7 @@ func (t *template) tree(sql, text string, l Limits) *Tree {
 	copied.facts.Origin = t.facts
 	copied.root = root{text: text, lim: l}
 	_, offset := trim(sql, 0, len(sql))
-	copied.one[0] = Statement{Text: text, Offset: offset, Facts: &copied.facts, root: &copied.root}
+	copied.one[0] = Statement{Text: text, Offset: offset, Facts: &copied.facts, Assigns: t.assigns, root: &copied.root}
 	copied.tree = Tree{SQL: sql, Statements: copied.one[:]}
 	return &copied.tree
 }

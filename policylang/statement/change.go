@@ -72,6 +72,9 @@ func (c *collector) deleteStmt(s *DeleteStmt) {
 
 func (c *collector) mergeStmt(s *MergeStmt) {
 	c.raise(policylang.ClassRead)
+	if !c.planned {
+		c.change(policylang.ClassWrite) // even if all it says is DO NOTHING: it locks as a write does
+	}
 	c.rangeVar(s.GetRelation(), policylang.VerbRead)
 	c.push(false)
 	defer c.pop()

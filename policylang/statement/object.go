@@ -26,9 +26,15 @@ func (c *collector) object(m any) (tag string, ok bool) {
 			c.column(m.GetRelation().GetSchemaname(), m.GetRelation().GetRelname(), m.GetSubname())
 			return alterTag(m.GetRelationType()), true
 		}
+		if isRelation(m.GetRenameType()) {
+			c.relation(m.GetRelation().GetSchemaname(), m.GetNewname(), policylang.VerbCreate)
+		}
 		return alterTag(m.GetRenameType()), true
 	case *AlterObjectSchemaStmt:
 		c.renames(m.GetObjectType(), m.GetRelation(), m.GetObject(), policylang.ClassDDL)
+		if isRelation(m.GetObjectType()) {
+			c.relation(m.GetNewschema(), m.GetRelation().GetRelname(), policylang.VerbCreate)
+		}
 		return alterTag(m.GetObjectType()), true
 	case *AlterObjectDependsStmt:
 		c.renames(m.GetObjectType(), m.GetRelation(), m.GetObject(), policylang.ClassDDL)
@@ -170,14 +176,26 @@ func objectClass(kind ObjectType) policylang.Class {
 	}
 }
 
+// isRelation reports whether objects of that kind are relations.
+func isRelation(kind ObjectType) bool {
+	switch kind {
+	case ObjectType_OBJECT_TABLE, ObjectType_OBJECT_VIEW, ObjectType_OBJECT_MATVIEW, ObjectType_OBJECT_SEQUENCE,
+		ObjectType_OBJECT_INDEX, ObjectType_OBJECT_FOREIGN_TABLE:
+		return true
+	default:
+		return false
+	}
+}
+
 // named adds the relation that the name of an object of that kind means: the
 // relation itself, the one it belongs to, or all of a schema.
 func (c *collector) named(kind ObjectType, object *Node, verb policylang.Verb) {
 	parts := objectParts(object)
-	switch kind {
-	case ObjectType_OBJECT_TABLE, ObjectType_OBJECT_VIEW, ObjectType_OBJECT_MATVIEW, ObjectType_OBJECT_SEQUENCE,
-		ObjectType_OBJECT_INDEX, ObjectType_OBJECT_FOREIGN_TABLE:
+	if isRelation(kind) {
 		c.relationParts(parts, verb)
+		return
+	}
+	switch kind {
 	case ObjectType_OBJECT_COLUMN:
 		if len(parts) > 1 {
 			c.relationParts(parts[:len(parts)-1], policylang.VerbAlter)

@@ -23,6 +23,7 @@ func main() {
 	story := flag.String("story", "examples/stories/quickstart", "directory of the Terraform configuration")
 	flag.Parse()
 
+	signal.Ignore(syscall.SIGPIPE) // a reader that leaves must not keep us from cleaning up
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *bin, *story, *ci); err != nil && !errors.Is(err, context.Canceled) {
