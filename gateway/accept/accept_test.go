@@ -39,16 +39,26 @@ func TestParseStartup(t *testing.T) {
 		want    Startup
 		refused refusal.Code
 	}{
-		{name: "plain", version: version30, body: startupBody("user", "ana", "database", "shop", "Application_Name", "psql"),
-			want: Startup{User: "ana", Database: "shop", Parameters: map[string]string{"application_name": "psql"}}},
-		{name: "database defaults to the user", version: version30, body: startupBody("user", "ana"),
-			want: Startup{User: "ana", Database: "ana", Parameters: map[string]string{}}},
-		{name: "minor 2", version: version30 | 2, body: startupBody("user", "ana"),
-			want: Startup{User: "ana", Database: "ana", Minor: 2, Parameters: map[string]string{}}},
-		{name: "a higher minor is negotiated", version: version30 | 9, body: startupBody("user", "ana", "_pq_.x", "1"),
-			want: Startup{User: "ana", Database: "ana", Minor: 2, Parameters: map[string]string{}, negotiate: true, unknownOptions: []string{"_pq_.x"}}},
-		{name: "options are kept apart", version: version30, body: startupBody("user", "ana", "options", "-c role=x"),
-			want: Startup{User: "ana", Database: "ana", Options: "-c role=x", Parameters: map[string]string{}}},
+		{
+			name: "plain", version: version30, body: startupBody("user", "ana", "database", "shop", "Application_Name", "psql"),
+			want: Startup{User: "ana", Database: "shop", Parameters: map[string]string{"application_name": "psql"}},
+		},
+		{
+			name: "database defaults to the user", version: version30, body: startupBody("user", "ana"),
+			want: Startup{User: "ana", Database: "ana", Parameters: map[string]string{}},
+		},
+		{
+			name: "minor 2", version: version30 | 2, body: startupBody("user", "ana"),
+			want: Startup{User: "ana", Database: "ana", Minor: 2, Parameters: map[string]string{}},
+		},
+		{
+			name: "a higher minor is negotiated", version: version30 | 9, body: startupBody("user", "ana", "_pq_.x", "1"),
+			want: Startup{User: "ana", Database: "ana", Minor: 2, Parameters: map[string]string{}, negotiate: true, unknownOptions: []string{"_pq_.x"}},
+		},
+		{
+			name: "options are kept apart", version: version30, body: startupBody("user", "ana", "options", "-c role=x"),
+			want: Startup{User: "ana", Database: "ana", Options: "-c role=x", Parameters: map[string]string{}},
+		},
 		{name: "no user", version: version30, body: startupBody("database", "shop"), refused: refusal.StartupParameter},
 		{name: "duplicate", version: version30, body: startupBody("user", "ana", "USER", "eve"), refused: refusal.StartupParameter},
 		{name: "protocol 2", version: 2 << 16, body: "", refused: refusal.Protocol},
@@ -91,7 +101,7 @@ func FuzzParseStartup(f *testing.F) {
 		// Every byte is accounted for: the strings kept are those sent.
 		sent := bytes.Split(bytes.TrimSuffix(body, []byte{0}), []byte{0})
 		kept := len(s.Parameters) + len(s.unknownOptions) + 1
-		if got := (len(sent)) / 2; got < kept {
+		if got := len(sent) / 2; got < kept {
 			t.Errorf("%d parameters kept of %d sent", kept, got)
 		}
 		for _, forbidden := range []string{"options", "replication", "user", "database"} {

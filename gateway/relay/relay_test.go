@@ -294,9 +294,11 @@ func prep(name, sql string) pgproto3.FrontendMessage {
 func bind(portal, stmt string) pgproto3.FrontendMessage {
 	return &pgproto3.Bind{DestinationPortal: portal, PreparedStatement: stmt}
 }
+
 func exec(portal string, max uint32) pgproto3.FrontendMessage {
 	return &pgproto3.Execute{Portal: portal, MaxRows: max}
 }
+
 func describe(typ byte, name string) pgproto3.FrontendMessage {
 	return &pgproto3.Describe{ObjectType: typ, Name: name}
 }
