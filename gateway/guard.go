@@ -174,7 +174,7 @@ func (g *guard) noteEffects(k *known) {
 		g.server.catalogs.Invalidate(g.info.Database)
 	case policylang.ClassFunction:
 		g.stale = true
-	default:
+	case policylang.ClassMisc, policylang.ClassRead, policylang.ClassWrite:
 		if slices.ContainsFunc(k.facts.Functions, func(f string) bool { return strings.HasSuffix(f, "set_config") }) {
 			g.stale, g.pathSet = true, true
 		}
@@ -222,7 +222,6 @@ type execution struct {
 	masked     bool     // masks apply to the session
 	approval   approval // by which it passed, if it was held
 	started    time.Time
-	intent     bool // an intent was recorded
 }
 
 // considered is one statement of a text, with what was decided about it.

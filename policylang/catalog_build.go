@@ -70,6 +70,13 @@ func (b *CatalogBuilder) AddRelation(r CatalogRelation) {
 	b.relations[r.OID] = &r
 }
 
+// ReuseRelation adds a relation whose columns are those of one of an earlier
+// catalog, which it shares.
+func (b *CatalogBuilder) ReuseRelation(r CatalogRelation) {
+	r.Schema, r.Name = b.intern(r.Schema), b.intern(r.Name)
+	b.relations[r.OID] = &r
+}
+
 // RemoveRelation removes a relation.
 func (b *CatalogBuilder) RemoveRelation(oid uint32) { delete(b.relations, oid) }
 

@@ -59,7 +59,7 @@ type Facts struct {
 	Filtered    bool       // each UPDATE and DELETE has a WHERE that is not constantly true
 	Relations   []Relation // sorted by schema, name, verb; distinct
 	Columns     []string   // "schema.table.column" as far as the text says, "*" for unknown parts; sorted
-	Functions   []string   // "schema.name", schema empty when the text does not say; sorted
+	Functions   []string   // "schema.name", or "name" when the text does not say the schema; sorted
 	Limit       int64      // of the outermost SELECT if it is a constant; -1 if none
 	Parameters  int        // highest $n
 	Opaque      bool       // something in it cannot be read: dynamic SQL, unknown function, unparsed text
@@ -67,10 +67,11 @@ type Facts struct {
 	// LiteralDependent says that these facts depend on a constant in the text,
 	// so that they must not be reused for another text of the same shape.
 	LiteralDependent bool
-	// Unknown names what made the facts opaque that a catalog can settle, as
-	// "function app.total", "type citext" or "operator ==="; sorted. Known is
-	// what the facts would be if each of these computed its value from its
-	// arguments and did nothing else.
+	// Unknown names what made the facts opaque that a catalog can settle:
+	// "function app.total", "type citext", "operator ===", or "syntax
+	// json_array" for what servers before PostgreSQL 16 take for a call of a
+	// user's function; sorted. Known is what the facts would be if each of
+	// these computed its value from its arguments and did nothing else.
 	Unknown []string
 	Known   Known
 	// Origin is the facts of which these are a copy with another Text, for a

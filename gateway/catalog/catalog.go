@@ -9,6 +9,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -29,25 +30,28 @@ const oldestServer = 130000
 // as of one moment: in one REPEATABLE READ, READ ONLY transaction, which it
 // ends. The connection must be idle. The catalog's generation is 0.
 func Load(ctx context.Context, conn Querier) (*policylang.Catalog, error) {
-	snapshot, err := load(ctx, conn)
+	snapshot, err := load(ctx, conn, earlier{})
 	if err != nil {
 		return nil, err
 	}
 	return snapshot.builder.Build(0), nil
 }
 
-// snapshot is a catalog about to be built, and the mark to find later what
-// changed since.
+// snapshot is a catalog about to be built, with what it takes to find later
+// whether, and what, has changed since.
 type snapshot struct {
 	builder *policylang.CatalogBuilder
 	mark    mark
+	horizon string
+	partial bool // columns and definitions that did not change are those of an earlier catalog
 }
 
-func load(ctx context.Context, conn Querier) (*snapshot, error) {
+// load reads a catalog, taking what did not change from an earlier one.
+func load(ctx context.Context, conn Querier, e earlier) (*snapshot, error) {
 	if err := begin(ctx, conn); err != nil {
 		return nil, err
 	}
-	s, err := loadAll(ctx, conn)
+	s, err := read(ctx, conn, e)
 	if end := run(ctx, conn, "COMMIT", nil); err == nil && end != nil {
 		return nil, fmt.Errorf("end the catalog's transaction: %w", end)
 	}
@@ -66,29 +70,49 @@ func begin(ctx context.Context, conn Querier) error {
 	return nil
 }
 
-func loadAll(ctx context.Context, conn Querier) (*snapshot, error) {
-	s := &snapshot{}
+func read(ctx context.Context, conn Querier, e earlier) (*snapshot, error) {
 	database, version, err := identify(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	if version < oldestServer {
-		return nil, fmt.Errorf("read the catalog of %q: server version %d is not supported, the oldest is %d", database, version/10000, oldestServer/10000)
-	}
-	if s.mark, err = readMark(ctx, conn); err != nil {
-		return nil, fmt.Errorf("read the catalog of %q: %w", database, err)
-	}
-	r := newReader(database, version)
-	for _, q := range queries(version) {
-		if err := run(ctx, conn, q.sql, func(row row) { q.read(r, row) }); err != nil {
-			return nil, fmt.Errorf("read the %s of %q: %w", q.what, database, err)
-		}
-	}
-	s.builder, err = r.build()
-	if err != nil {
+	s := &snapshot{}
+	if err := s.read(ctx, conn, e, database, version); err != nil {
 		return nil, fmt.Errorf("read the catalog of %q: %w", database, err)
 	}
 	return s, nil
+}
+
+func (s *snapshot) read(ctx context.Context, conn Querier, e earlier, database string, version int) (err error) {
+	if version < oldestServer {
+		return fmt.Errorf("server version %d is not supported, the oldest is %d", version/10000, oldestServer/10000)
+	}
+	if s.mark, err = readMark(ctx, conn); err != nil {
+		return err
+	}
+	if s.horizon, err = readHorizon(ctx, conn); err != nil {
+		return err
+	}
+	changed, some, err := changedSince(ctx, conn, e)
+	if err != nil {
+		return err
+	}
+	r := newReader(database, version)
+	todo := queries(version, everything, everything)
+	if some {
+		r.previous, r.changed, s.partial = e.catalog, changed, true
+		todo = queries(version, only("c.oid", changed), only("a.attrelid", changed))
+	}
+	for _, q := range todo {
+		if err := run(ctx, conn, q.sql, func(row row) { q.read(r, row) }); err != nil {
+			return fmt.Errorf("%s: %w", q.what, err)
+		}
+	}
+	s.builder, err = r.build()
+	if some && errors.Is(err, errNotKept) {
+		s.partial = false
+		return s.read(ctx, conn, earlier{}, database, version)
+	}
+	return err
 }
 
 // identify asks the server for the database's name and its own version.

@@ -10,10 +10,14 @@ type query struct {
 // relkinds are the kinds of relations that a catalog holds.
 const relkinds = `('r', 'v', 'm', 'p', 'f', 'S', 'c')`
 
-// queries lists what is read. Rows of a relation, type or function that another
+// everything is a condition that limits nothing.
+const everything = "true"
+
+// queries lists what is read. The conditions limit which views' definitions and
+// which relations' columns are, by c.oid and a.attrelid. Rows of a relation, type or function that another
 // query did not return are ignored, so that the order matters only in that
 // owners come before what they own.
-func queries(version int) []query {
+func queries(version int, definitions, columns string) []query {
 	return []query{
 		{"schemas", `
 			SELECT oid, nspname FROM pg_catalog.pg_namespace
@@ -43,7 +47,7 @@ func queries(version int) []query {
 		{"relations", `
 			SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence = 't', c.relispartition, c.reltype,
 				c.relrowsecurity,
-				CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END
+				CASE WHEN c.relkind IN ('v', 'm') AND ` + definitions + ` THEN pg_catalog.pg_get_viewdef(c.oid) END
 			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 			WHERE c.relkind IN ` + relkinds + ` AND n.nspname !~ '^pg_toast'`, (*reader).relation},
 		{"columns", `
@@ -52,7 +56,7 @@ func queries(version int) []query {
 			FROM pg_catalog.pg_attribute a
 			LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 			WHERE a.attnum > 0 AND NOT a.attisdropped
-			AND a.attrelid IN (SELECT oid FROM pg_catalog.pg_class WHERE relkind IN ` + relkinds + `)`, (*reader).column},
+			AND ` + columns + ` AND a.attrelid IN (SELECT oid FROM pg_catalog.pg_class WHERE relkind IN ` + relkinds + `)`, (*reader).column},
 		{"inheritance", `
 			SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno`, (*reader).parent},
 		{"constraints", `

@@ -6,6 +6,10 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
+// errNotKept says that a relation which did not change is not in the earlier
+// catalog: everything must be read.
+var errNotKept = errors.New("a relation that did not change is not in the earlier catalog")
+
 // reader gathers rows into objects.
 type reader struct {
 	builder    *policylang.CatalogBuilder
@@ -13,6 +17,10 @@ type reader struct {
 	types      map[uint32]*policylang.Type
 	relations  map[uint32]*policylang.CatalogRelation
 	lastColumn *policylang.CatalogRelation // of the row before
+
+	previous *policylang.Catalog // an earlier catalog to take columns and definitions from; nil if none
+	changed  map[uint32]bool     // relations that are not taken from it
+	missing  bool                // a relation is in neither
 }
 
 func newReader(database string, version int) *reader {
@@ -32,13 +40,31 @@ func (r *reader) build() (*policylang.CatalogBuilder, error) {
 	}
 	system := false
 	for _, rel := range r.relations {
+		if r.previous != nil && !r.changed[rel.OID] {
+			r.reuse(rel)
+		} else {
+			r.builder.AddRelation(*rel)
+		}
 		system = system || (rel.Schema == "pg_catalog" && rel.Name == "pg_class" && len(rel.Columns) > 0)
-		r.builder.AddRelation(*rel)
+	}
+	if r.missing {
+		return nil, errNotKept
 	}
 	if !system {
 		return nil, errors.New("the server returned no system catalog")
 	}
 	return r.builder, nil
+}
+
+// reuse adds a relation with the columns and definition that it had.
+func (r *reader) reuse(rel *policylang.CatalogRelation) {
+	old := r.previous.Relation(rel.OID)
+	if old == nil {
+		r.missing = true
+		return
+	}
+	rel.Columns, rel.Definition = old.Columns, old.Definition
+	r.builder.ReuseRelation(*rel)
 }
 
 func (r *reader) schema(v row) { r.builder.AddSchema(v.oid(0), v.text(1)) }

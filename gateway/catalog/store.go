@@ -46,6 +46,7 @@ type entry struct {
 	invalid  uint64              // counts Invalidate; guarded
 	flight   *flight             // the refresh under way, or nil; guarded
 	mark     mark
+	horizon  string         // of catalog's snapshot
 	markedAt uint64         // value of invalid that mark and catalog are newer than
 	conn     *pgconn.PgConn // idle between refreshes; nil if there is none
 }
@@ -148,17 +149,18 @@ func (s *Store) refresh(database string, e *entry) *flight {
 	e.flight = f
 	newerThan := e.invalid
 	force := e.markedAt != e.invalid
+	before := earlier{catalog: e.catalog, horizon: e.horizon}
 	s.background.Go(func() {
 		ctx, cancel := context.WithTimeout(s.running, loadTimeout)
 		defer cancel()
 		began := time.Now()
-		loaded, err := e.compare(ctx, s.connect, database, force)
+		loaded, err := e.compare(ctx, s.connect, database, force, before)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err == nil {
 			if loaded != nil {
 				s.generation++
-				e.catalog, e.mark = loaded.builder.Build(s.generation), loaded.mark
+				e.catalog, e.mark, e.horizon = loaded.builder.Build(s.generation), loaded.mark, loaded.horizon
 			}
 			e.checked, e.markedAt = began, newerThan
 		}
@@ -170,8 +172,8 @@ func (s *Store) refresh(database string, e *entry) *flight {
 }
 
 // compare asks the server what changed, and reads the catalog if something
-// did: loaded is nil if nothing did.
-func (e *entry) compare(ctx context.Context, connect Connect, database string, force bool) (loaded *snapshot, err error) {
+// did: loaded is nil if nothing did. What did not change is taken from before.
+func (e *entry) compare(ctx context.Context, connect Connect, database string, force bool, before earlier) (loaded *snapshot, err error) {
 	defer func() {
 		if err != nil {
 			e.disconnect()
@@ -189,5 +191,5 @@ func (e *entry) compare(ctx context.Context, connect Connect, database string, f
 			return nil, err
 		}
 	}
-	return load(ctx, e.conn)
+	return load(ctx, e.conn, before)
 }

@@ -119,11 +119,11 @@ func (q *queue) first() *entry {
 	return q.entries[q.head]
 }
 
-// pop removes the first entry with its result.
-func (q *queue) pop(r result) {
+// pop removes the first entry, which succeeded.
+func (q *queue) pop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.popLocked(r)
+	q.popLocked(succeeded)
 }
 
 func (q *queue) popLocked(r result) {

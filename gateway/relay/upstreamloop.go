@@ -179,7 +179,7 @@ func (u *upstreamLoop) answer(e *entry, p piece, want byte) error {
 	if !e.hidden {
 		u.pass(p)
 	}
-	u.queue.pop(succeeded)
+	u.queue.pop()
 	return nil
 }
 
@@ -208,7 +208,7 @@ func (u *upstreamLoop) description(e *entry, p piece) error {
 	if !e.hidden {
 		u.pass(p)
 	}
-	u.queue.pop(succeeded)
+	u.queue.pop()
 	return nil
 }
 
@@ -250,7 +250,7 @@ func (u *upstreamLoop) silently(e *entry, p piece) error {
 	if p.typ == 'C' || p.typ == 'I' || p.typ == 's' {
 		u.report(e, p)
 		if e.kind != entryQuery {
-			u.queue.pop(succeeded)
+			u.queue.pop()
 		}
 	}
 	return nil
@@ -407,7 +407,7 @@ func (u *upstreamLoop) completed(e *entry, p piece) error {
 		return nil
 	}
 	u.stopTimer(e)
-	u.queue.pop(succeeded)
+	u.queue.pop()
 	return nil
 }
 
@@ -523,14 +523,14 @@ func (u *upstreamLoop) ready(e *entry, p piece) error {
 			u.done = true
 		}
 		e.finished = true
-	default:
+	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose:
 		return u.unexpected(e, p)
 	}
 	u.status.Store(uint32(p.body()[0]))
 	if !e.hidden {
 		u.pass(p)
 	}
-	u.queue.pop(succeeded)
+	u.queue.pop()
 	return nil
 }
 

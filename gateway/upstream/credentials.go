@@ -36,7 +36,7 @@ func readCredentials(reference string) (credentials, error) {
 		}
 		return parseCredentials(string(data)), nil
 	}
-	return credentials{}, errors.New("read upstream credentials: the reference is neither env: nor file:")
+	return credentials{}, errors.New("read upstream credentials: the reference starts with neither env: nor file: as it must")
 }
 
 func parseCredentials(text string) credentials {

@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-func server(t *testing.T) (*pgtest.Cluster, *policylang.Upstream) {
+func server(t *testing.T) *policylang.Upstream {
 	t.Helper()
 	c := pgtest.New(t, pgtest.Options{HBA: []string{"host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"}})
 	c.MustExec(t, "postgres", "create role ana login password 'right:one'")
@@ -24,13 +25,13 @@ func server(t *testing.T) (*pgtest.Cluster, *policylang.Upstream) {
 	if err := os.WriteFile(pass, []byte("# comment\n*:*:*:ben:wrong\n127.0.0.1:*:*:ana:right\\:one\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return c, &policylang.Upstream{Host: c.Host, Port: c.Port, TLS: "disable", Credentials: "file:" + pass}
+	return &policylang.Upstream{Host: c.Host, Port: c.Port, TLS: "disable", Credentials: "file:" + pass}
 }
 
 func TestDial(t *testing.T) {
 	t.Setenv("PGPASSWORD", "from the environment")
 	t.Setenv("PGSSLMODE", "verify-full")
-	_, target := server(t)
+	target := server(t)
 	conn, err := upstream.Dial(t.Context(), target, upstream.Login{
 		Role: "ana", Database: "postgres",
 		Parameters: map[string]string{"application_name": "t", "role": "postgres", "search_path": "pg_temp"},
@@ -48,7 +49,7 @@ func TestDial(t *testing.T) {
 }
 
 func TestDialRefused(t *testing.T) {
-	c, target := server(t)
+	target := server(t)
 	tests := []struct {
 		name   string
 		change func(*policylang.Upstream)
@@ -78,11 +79,10 @@ func TestDialRefused(t *testing.T) {
 			}
 		})
 	}
-	_ = c
 }
 
 func TestCancel(t *testing.T) {
-	_, target := server(t)
+	target := server(t)
 	conn, err := upstream.Dial(t.Context(), target, upstream.Login{Role: "ana", Database: "postgres"})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestCancel(t *testing.T) {
 	var got []byte
 	for !strings.Contains(string(got), "57014") {
 		n, err := conn.Read(buf)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			t.Fatalf("no cancellation after %q: %v", got, err)
 		}
 		got = append(got, buf[:n]...)

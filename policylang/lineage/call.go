@@ -126,6 +126,8 @@ func (a *analyzer) callKnown(functions []*policylang.Function, name []string, wh
 	case hiddenCode:
 		a.tainted = true
 		v.label = everything()
+	case definitionCode:
+		v.label = join(v.label, definitionText())
 	case effectCode, settingCode:
 		if !v.label.bottom() && !a.stored {
 			a.refuse(CodeLaundering, n.Location, "", "%s and may not be given to %s", a.describe(v.label), what)
@@ -140,7 +142,7 @@ func (a *analyzer) callKnown(functions []*policylang.Function, name []string, wh
 	if functionSets(functions) {
 		a.control(v.label, usePredicate, what+", whose number of rows depends on it", n.Location)
 	}
-	if all.trust == pureCode && !(all.builtin && totalFunction(bare, n.Args, args)) {
+	if all.trust == pureCode && (!all.builtin || !totalFunction(bare, n.Args, args)) {
 		v = a.fallible(v, what, n.Location)
 	}
 	return v

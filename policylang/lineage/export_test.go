@@ -38,7 +38,7 @@ var Enumerations = map[string]int32{
 	"AEXPR_NOT_BETWEEN": exprNotBetween, "AEXPR_BETWEEN_SYM": exprBetweenSym, "AEXPR_NOT_BETWEEN_SYM": exprNotBetweenSym,
 	"EXISTS_SUBLINK": subLinkExists, "ALL_SUBLINK": subLinkAll, "ANY_SUBLINK": subLinkAny, "EXPR_SUBLINK": subLinkExpr,
 	"ARRAY_SUBLINK": subLinkArray,
-	"IS_GREATEST": minMaxGreatest, "COERCE_SQL_SYNTAX": coerceSQLSyntax, "ONCONFLICT_UPDATE": onConflictUpdate,
+	"IS_GREATEST":   minMaxGreatest, "COERCE_SQL_SYNTAX": coerceSQLSyntax, "ONCONFLICT_UPDATE": onConflictUpdate,
 	"CMD_UPDATE": commandUpdate, "CMD_INSERT": commandInsert, "CMD_DELETE": commandDelete, "CMD_NOTHING": commandNothing,
 	"TRANS_STMT_COMMIT": transactionCommit, "TRANS_STMT_PREPARE": transactionPrepare,
 }

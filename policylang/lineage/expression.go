@@ -359,12 +359,15 @@ func (a *analyzer) caseExpr(n *statement.CaseExpr, s *scope) value {
 
 // resultType is the type that several expressions have in common.
 type resultType struct {
-	typ   uint32
-	mixed bool
+	typ     uint32
+	mixed   bool
+	literal bool // one was a literal without a type
 }
 
 func (t *resultType) add(typ uint32) {
 	switch {
+	case typ == typeUnknown && !t.mixed && t.typ == 0:
+		t.literal = true
 	case typ == typeUnknown:
 	case t.typ == 0:
 		t.typ, t.mixed = typ, t.mixed || typ == 0
@@ -374,8 +377,11 @@ func (t *resultType) add(typ uint32) {
 }
 
 func (t *resultType) common() uint32 {
-	if t.mixed {
+	switch {
+	case t.mixed:
 		return 0
+	case t.typ == 0 && t.literal:
+		return typeText
 	}
 	return t.typ
 }
@@ -462,7 +468,7 @@ func (a *analyzer) arrayOf(typ uint32) uint32 {
 	return 0
 }
 
-// multiAssign follows one column of SET (a, b) = …
+// multiAssign follows one column of SET (a, b) = ….
 func (a *analyzer) multiAssign(n *statement.MultiAssignRef, s *scope) value {
 	i := int(n.Colno) - 1
 	switch source := statement.Unwrap(n.Source).(type) {

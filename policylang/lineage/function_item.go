@@ -79,6 +79,9 @@ func (a *analyzer) calledColumns(n *statement.Node, definitions []*statement.Nod
 	if columns := a.returned(c); columns != nil {
 		return columns
 	}
+	if f := chosen(c.functions, c.args); f != nil && len(f.Outputs) == 1 && f.Outputs[0].Name != "" {
+		name = f.Outputs[0].Name
+	}
 	return []column{{name: name, typ: c.typ, label: c.label}}
 }
 

@@ -13,14 +13,22 @@ import (
 // one of the columns. It may then be shown through their mask. A derived value
 // is computed from them and is never shown. A label with all set depends on
 // things that cannot be known.
+//
+// A label with definition set, too, depends on nothing but the text of a
+// definition in the system catalogs. That does not change with any value, but
+// may quote some: it is not shown, yet may order and group.
 type label struct {
-	columns []policylang.ColumnID // protected columns, sorted, distinct
-	derived bool
-	all     bool
+	columns    []policylang.ColumnID // protected columns, sorted, distinct
+	derived    bool
+	all        bool
+	definition bool
 }
 
 // everything is the label of what an opaque computation returns.
 func everything() label { return label{derived: true, all: true} }
+
+// definitionText is the label of the text of a definition.
+func definitionText() label { return label{derived: true, all: true, definition: true} }
 
 func direct(id policylang.ColumnID) label {
 	return label{columns: []policylang.ColumnID{id}}
@@ -50,6 +58,8 @@ func join(a, b label) label {
 		columns: union(a.columns, b.columns),
 		derived: a.derived || b.derived,
 		all:     a.all || b.all,
+
+		definition: a.definition && b.definition,
 	}
 }
 
@@ -83,7 +93,7 @@ func union(a, b []policylang.ColumnID) []policylang.ColumnID {
 }
 
 func (l label) equal(m label) bool {
-	return l.derived == m.derived && l.all == m.all && slices.Equal(l.columns, m.columns)
+	return l.derived == m.derived && l.all == m.all && l.definition == m.definition && slices.Equal(l.columns, m.columns)
 }
 
 // value is what is known of an expression's value.

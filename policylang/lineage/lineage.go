@@ -163,7 +163,7 @@ type analyzer struct {
 
 // workBudget bounds the work on one statement: nodes visited and columns
 // looked at. The largest honest statements need a hundredth of it.
-const workBudget = 20_000_000
+const workBudget = 4_000_000
 
 // maxDepth bounds the recursion over nested nodes. The parser's own guard
 // allows less.

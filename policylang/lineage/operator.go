@@ -81,6 +81,9 @@ func (a *analyzer) operator(name []string, l, r value, location int32) value {
 // operand types; an untyped literal takes the other operand's. 0 if there is
 // none, or several.
 func (a *analyzer) operatorResult(name []string, l, r uint32) uint32 {
+	if name[len(name)-1] == "||" && (isText(l) || isText(r)) && (isText(l) || l == typeUnknown) && (isText(r) || r == typeUnknown) {
+		return typeText
+	}
 	l, r = operandTypes(l, r)
 	if len(name) != 1 || l == 0 || r == 0 {
 		return 0

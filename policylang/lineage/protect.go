@@ -18,7 +18,6 @@ type Protection struct {
 	derived map[policylang.ColumnID]label  // generated columns computed from them
 
 	memo   sync.Map // relation OID -> *relation: relations as statements see them
-	stores sync.Map // relation OID -> *store: what writing to them runs
 	bodies sync.Map // function OID -> []*statement.Node: SQL functions
 	trust  sync.Map // qualified name -> *verdict: what functions and operators of it do
 }

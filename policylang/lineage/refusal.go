@@ -127,7 +127,7 @@ func (a *analyzer) denied(l label, u use) label {
 // where. It refuses unless the policies allow it. Control inside stored code is
 // the administrator's own doing.
 func (a *analyzer) control(l label, u use, clause string, location int32) {
-	if l.bottom() || a.stored {
+	if l.bottom() || a.stored || (l.definition && u != usePredicate) {
 		return
 	}
 	l = a.denied(l, u)

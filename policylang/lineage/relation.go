@@ -133,10 +133,14 @@ func hideAll(columns []column) {
 	}
 }
 
+// hide hides columns by their names; those with a tilde are definitions.
 func hide(columns []column, names []string) {
 	for i := range columns {
-		if slices.Contains(names, columns[i].name) {
+		switch {
+		case slices.Contains(names, columns[i].name):
 			columns[i].label = everything()
+		case slices.Contains(names, "~"+columns[i].name):
+			columns[i].label = definitionText()
 		}
 	}
 }

@@ -12,10 +12,11 @@ import (
 // that the text does not qualify, and the relations that the statement reaches
 // without naming them: those below a view, the parents, children and
 // partitions of a table, and the tables that foreign keys and rules change
-// along with it. Types and operators whose effect the text alone does not show
-// are settled where the catalog knows them to be harmless; functions are not,
-// since what they do is not in their declaration. Names that are not found stay
-// as they were. The facts are not changed.
+// along with it. What views do counts as what the statement does. Types,
+// operators and functions whose effect the text alone does not show are settled
+// where they are known to be harmless: the server's own and those of known
+// extensions, never a user's. Names that are not found stay as they were. The
+// facts are not changed.
 func Resolve(f *policylang.Facts, env Environment, cat *policylang.Catalog) *policylang.Facts {
 	r := &resolver{env: env, cat: cat, seen: map[policylang.Relation]bool{}}
 	out := *f
@@ -25,8 +26,11 @@ func Resolve(f *policylang.Facts, env Environment, cat *policylang.Catalog) *pol
 	}
 	slices.SortFunc(r.relations, compareRelations)
 	out.Relations = r.relations
-	out.Functions = r.functions(f.Functions)
+	out.Functions = slices.Concat(r.functions(f.Functions), r.called)
+	slices.Sort(out.Functions)
+	out.Functions = slices.Compact(out.Functions)
 	r.settle(&out)
+	r.inherit(&out)
 	return &out
 }
 
@@ -35,6 +39,9 @@ type resolver struct {
 	cat       *policylang.Catalog
 	seen      map[policylang.Relation]bool
 	relations []policylang.Relation
+	called    []string         // functions in the definitions of views and rules
+	views     policylang.Known // what reading the views may do
+	any       bool             // there are views
 }
 
 func compareRelations(a, b policylang.Relation) int {
@@ -83,7 +90,7 @@ func (r *resolver) find(rel policylang.Relation) *policylang.CatalogRelation {
 // below adds what a verb on a relation reaches besides it.
 func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb) {
 	if found.HasDefinition() {
-		r.viewed(found.Definition, verb)
+		r.viewed(found, found.Definition, verb)
 	}
 	switch verb {
 	case policylang.VerbRead, policylang.VerbInsert, policylang.VerbUpdate, policylang.VerbDelete, policylang.VerbTruncate, policylang.VerbLock:
@@ -98,7 +105,7 @@ func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb
 	}
 	for _, rule := range found.Rules {
 		if rule.Event == verb {
-			r.viewed(rule.Definition, policylang.VerbRead)
+			r.viewed(nil, rule.Definition, policylang.VerbRead)
 		}
 	}
 	if verb == policylang.VerbDelete || verb == policylang.VerbUpdate || verb == policylang.VerbTruncate {
@@ -115,12 +122,16 @@ func (r *resolver) also(oid uint32, verb policylang.Verb) {
 // referencing adds the tables whose foreign keys follow a change.
 func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylang.Verb) {
 	for _, ref := range r.cat.References(found.OID) {
+		if verb == policylang.VerbTruncate { // with CASCADE; without, the server refuses
+			r.also(ref.Relation.OID, policylang.VerbTruncate)
+			continue
+		}
 		action := ref.Constraint.OnUpdate
 		if verb == policylang.VerbDelete {
 			action = ref.Constraint.OnDelete
 		}
-		if verb == policylang.VerbTruncate || !action.Changes() {
-			continue // TRUNCATE … CASCADE names what it reaches by its own verb
+		if !action.Changes() {
+			continue
 		}
 		follows := policylang.VerbUpdate
 		if verb == policylang.VerbDelete && action == policylang.ActionCascade {
@@ -130,21 +141,65 @@ func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylan
 	}
 }
 
-// viewed adds what a stored definition reaches; a write to a view is a write to
-// what it reads.
-func (r *resolver) viewed(definition string, verb policylang.Verb) {
+// viewed adds what a stored definition reaches and calls; a write to a view is
+// a write to what it reads. view is nil for rules.
+func (r *resolver) viewed(view *policylang.CatalogRelation, definition string, verb policylang.Verb) {
 	tree, err := statement.Parse(definition, statement.Limits{})
 	if err != nil {
+		r.note(policylang.Known{Class: policylang.ClassFunction, Opaque: true})
 		return // a view that cannot be read resolves to itself alone
 	}
 	for i := range tree.Statements {
-		for _, rel := range tree.Statements[i].Facts.Relations {
+		facts := *tree.Statements[i].Facts
+		for _, rel := range facts.Relations {
+			if rel.Verb == policylang.VerbAlter {
+				continue // CREATE RULE itself
+			}
 			r.relation(rel)
 			if verb != policylang.VerbRead && rel.Verb == policylang.VerbRead {
 				r.relation(policylang.Relation{Schema: rel.Schema, Name: rel.Name, Verb: verb})
 			}
 		}
+		stored := &resolver{env: Environment{SearchPath: storedPath}, cat: r.cat}
+		r.called = append(r.called, stored.functions(facts.Functions)...)
+		if view != nil && !policylang.IsSystemSchema(view.Schema) {
+			stored.settle(&facts)
+			r.note(policylang.Known{Class: facts.Class, ReadOnly: facts.ReadOnly, Opaque: facts.Opaque})
+		}
 	}
+}
+
+// note takes in what reading a view may do.
+func (r *resolver) note(k policylang.Known) {
+	if !r.any {
+		r.views, r.any = k, true
+		return
+	}
+	r.views.Class = moreDangerous(r.views.Class, k.Class)
+	r.views.ReadOnly = r.views.ReadOnly && k.ReadOnly
+	r.views.Opaque = r.views.Opaque || k.Opaque
+}
+
+// inherit makes the facts as dangerous as what the views do.
+func (r *resolver) inherit(f *policylang.Facts) {
+	if !r.any {
+		return
+	}
+	f.Class = moreDangerous(f.Class, r.views.Class)
+	f.ReadOnly = f.ReadOnly && r.views.ReadOnly
+	f.Opaque = f.Opaque || r.views.Opaque
+}
+
+// moreDangerous returns the more dangerous of two classes.
+func moreDangerous(a, b policylang.Class) policylang.Class {
+	order := []policylang.Class{
+		policylang.ClassMisc, policylang.ClassRead, policylang.ClassWrite,
+		policylang.ClassFunction, policylang.ClassDDL, policylang.ClassRole,
+	}
+	if slices.Index(order, b) > slices.Index(order, a) {
+		return b
+	}
+	return a
 }
 
 // functions gives unqualified functions the schema that they are found in, if
@@ -179,12 +234,33 @@ func (r *resolver) settle(f *policylang.Facts) {
 	}
 	for _, unknown := range f.Unknown {
 		kind, name, _ := strings.Cut(unknown, " ")
-		if !(kind == "type" && r.harmlessType(name)) && !(kind == "operator" && r.harmlessOperator(name)) {
+		switch {
+		case kind == "type" && r.harmlessType(name), kind == "operator" && r.harmlessOperator(name),
+			kind == "function" && r.harmlessFunction(name),
+			kind == "syntax" && r.cat.ServerVersion >= 160000:
+		default:
 			return
 		}
 	}
 	f.Unknown = nil
 	f.Class, f.ReadOnly, f.Opaque = f.Known.Class, f.Known.ReadOnly, f.Known.Opaque
+}
+
+// harmlessFunction reports whether every function of that name computes from
+// its arguments and does nothing else.
+func (r *resolver) harmlessFunction(name string) bool {
+	var candidates []*policylang.Function
+	if schema, base, qualified := strings.Cut(name, "."); qualified {
+		candidates = r.cat.FunctionsNamed(schema, base)
+	} else if r.env.SearchPath != nil {
+		candidates = r.cat.FindFunctions(r.env.SearchPath, name)
+	}
+	for _, fn := range candidates {
+		if functionTrust(fn) != pureCode {
+			return false
+		}
+	}
+	return len(candidates) > 0
 }
 
 // harmlessType reports whether reading a value of the type runs nothing that a

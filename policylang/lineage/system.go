@@ -32,7 +32,8 @@ func isForbidden(r *policylang.CatalogRelation) bool {
 }
 
 // systemRelations lists the system relations that may be read, with the columns
-// of each that are hidden. The list covers PostgreSQL 13 to 18.
+// of each that are hidden; a tilde marks the text of a definition. The list
+// covers PostgreSQL 13 to 18.
 var systemRelations = map[string]string{
 	"pg_aggregate":                  "",
 	"pg_am":                         "",
@@ -55,9 +56,9 @@ var systemRelations = map[string]string{
 	"pg_enum":                       "",
 	"pg_event_trigger":              "",
 	"pg_extension":                  "",
-	"pg_foreign_data_wrapper":       "fdwoptions",
-	"pg_foreign_server":             "srvoptions",
-	"pg_foreign_table":              "ftoptions",
+	"pg_foreign_data_wrapper":       "",
+	"pg_foreign_server":             "",
+	"pg_foreign_table":              "",
 	"pg_index":                      "",
 	"pg_inherits":                   "",
 	"pg_init_privs":                 "",
@@ -69,14 +70,14 @@ var systemRelations = map[string]string{
 	"pg_opfamily":                   "",
 	"pg_parameter_acl":              "",
 	"pg_partitioned_table":          "",
-	"pg_policy":                     "polqual polwithcheck",
-	"pg_proc":                       "prosrc probin prosqlbody proargdefaults",
+	"pg_policy":                     "~polqual ~polwithcheck",
+	"pg_proc":                       "~prosrc ~probin ~prosqlbody ~proargdefaults",
 	"pg_publication":                "",
 	"pg_publication_namespace":      "",
-	"pg_publication_rel":            "prqual",
+	"pg_publication_rel":            "~prqual",
 	"pg_range":                      "",
 	"pg_replication_origin":         "",
-	"pg_rewrite":                    "ev_qual ev_action",
+	"pg_rewrite":                    "~ev_qual ~ev_action",
 	"pg_seclabel":                   "",
 	"pg_sequence":                   "",
 	"pg_shdepend":                   "",
@@ -87,7 +88,7 @@ var systemRelations = map[string]string{
 	"pg_subscription_rel":           "",
 	"pg_tablespace":                 "",
 	"pg_transform":                  "",
-	"pg_trigger":                    "tgargs tgqual",
+	"pg_trigger":                    "~tgargs ~tgqual",
 	"pg_ts_config":                  "",
 	"pg_ts_config_map":              "",
 	"pg_ts_dict":                    "",

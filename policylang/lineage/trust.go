@@ -55,6 +55,7 @@ var knownFunctions = trustTable(map[trust]string{
 		pg_get_catalog_foreign_keys pg_get_constraintdef pg_get_expr pg_get_function_arg_default
 		pg_get_function_arguments pg_get_function_identity_arguments pg_get_function_result pg_get_indexdef
 		pg_get_keywords pg_get_partkeydef pg_get_publication_tables pg_get_serial_sequence
+		pg_get_partition_constraintdef pg_get_triggerdef
 		pg_get_statisticsobjdef pg_get_statisticsobjdef_columns pg_get_userbyid pg_basetype
 		pg_index_column_has_property pg_index_has_property pg_indexam_has_property pg_options_to_table
 		pg_partition_ancestors pg_partition_tree pg_sequence_parameters pg_settings_get_flags
@@ -69,12 +70,14 @@ var knownFunctions = trustTable(map[trust]string{
 		regclass to_regclass to_regcollation to_regnamespace to_regoper to_regoperator to_regproc
 		to_regprocedure to_regrole to_regtype to_regtypemod gen_random_uuid uuidv4 uuidv7`,
 
-	// They compute, but from statistics, sizes, definitions or the texts of
-	// other statements, which differ with the values of protected columns or
-	// quote them.
+	// They return definitions, which may quote values of protected columns.
+	definitionCode: `
+		pg_get_viewdef pg_get_functiondef pg_get_function_sqlbody pg_get_ruledef
+		pg_get_statisticsobjdef_expressions`,
+
+	// They compute, but from statistics, sizes or the texts of other
+	// statements, which differ with the values of protected columns.
 	hiddenCode: `
-		pg_get_viewdef pg_get_functiondef pg_get_function_sqlbody pg_get_ruledef pg_get_triggerdef
-		pg_get_partition_constraintdef pg_get_statisticsobjdef_expressions
 		pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size pg_tablespace_size
 		pg_stat_get_tuples_hot_updated pg_stat_get_xact_tuples_hot_updated pg_stat_get_tuples_newpage_updated
 		pg_stat_get_blocks_fetched pg_stat_get_blocks_hit pg_stat_get_xact_blocks_fetched pg_stat_get_xact_blocks_hit
@@ -135,7 +138,7 @@ var totalFunctions = set(`
 	num_nulls num_nonnulls pg_typeof pg_column_size
 	row_number rank dense_rank percent_rank cume_dist first_value last_value lag lead mode
 	sign floor ceil ceiling round trunc isfinite
-	pg_get_expr now current_database current_schema current_user session_user version`)
+	pg_get_expr pg_size_pretty now current_database current_schema current_user session_user version`)
 
 func set(names string) map[string]bool {
 	out := map[string]bool{}
@@ -155,6 +158,8 @@ func totalFunction(name string, nodes []*statement.Node, args []value) bool {
 		return true
 	}
 	switch name {
+	case "sum": // of whole numbers, into a wider type
+		return len(args) == 1 && slices.Contains([]uint32{typeInt2, typeInt4, typeInt8}, args[0].typ)
 	case "substr", "substring": // a negative length is refused at run time
 		return len(nodes) == 2 && args[1].typ == typeInt4 || len(nodes) == 3 && isNatural(nodes[2])
 	case "date_trunc", "date_part", "extract":

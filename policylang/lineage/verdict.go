@@ -10,11 +10,12 @@ import (
 type trust int
 
 const (
-	opaqueCode  trust = iota // may read or do anything
-	hiddenCode               // computes only, but from what may tell about protected values
-	effectCode               // has an effect or a state; nothing protected may reach it
-	settingCode              // set_config: changes a setting
-	pureCode                 // computes from its arguments, or from the catalog, the clock and the session
+	opaqueCode     trust = iota // may read or do anything
+	hiddenCode                  // computes only, but from what may tell about protected values
+	definitionCode              // returns the text of a definition
+	effectCode                  // has an effect or a state; nothing protected may reach it
+	settingCode                 // set_config: changes a setting
+	pureCode                    // computes from its arguments, or from the catalog, the clock and the session
 )
 
 // verdict is what is known of all functions, or operators, of a name. A nil

@@ -158,16 +158,6 @@ func (d *destination) column(name string) *column {
 	return nil
 }
 
-// assignDefault follows the default of a column, which runs its expression.
-func (a *analyzer) assignDefault(d *destination, name string, location int32) {
-	c := d.column(name)
-	if c == nil {
-		a.assign(d, name, value{}, location) // refuses
-		return
-	}
-	a.assign(d, name, a.defaultOf(d.seen.rel, c.id.Column, location), location)
-}
-
 // defaultOf follows the default of a relation's column, and of the column that
 // a view's stands for.
 func (a *analyzer) defaultOf(r *policylang.CatalogRelation, number int16, location int32) value {

@@ -53,7 +53,7 @@ func (r *schemaReader) createFunction(n *statement.CreateFunctionStmt) {
 func (r *schemaReader) parameter(f *policylang.Function, p *statement.FunctionParameter) {
 	typ, _ := r.typeOf(p.GetArgType())
 	input, output := true, false
-	switch p.GetMode() { //nolint:exhaustive // the others are plain inputs
+	switch p.GetMode() {
 	case statement.FunctionParameterMode_FUNC_PARAM_OUT, statement.FunctionParameterMode_FUNC_PARAM_TABLE:
 		input, output = false, true
 	case statement.FunctionParameterMode_FUNC_PARAM_INOUT:

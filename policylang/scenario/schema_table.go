@@ -174,7 +174,7 @@ func (c tableConstraint) columns() []string {
 
 // columnConstraint applies a constraint that is the column's alone.
 func (r *schemaReader) columnConstraint(column *policylang.Column, c *statement.Constraint, def *statement.ColumnDef) bool {
-	switch c.GetContype() { //nolint:exhaustive // the others are the table's
+	switch c.GetContype() {
 	case statement.ConstrType_CONSTR_NOTNULL:
 		column.NotNull = true
 	case statement.ConstrType_CONSTR_IDENTITY:
@@ -249,7 +249,7 @@ func (r *schemaReader) bracketed(location int32, expr *statement.Node, word stri
 
 func (r *schemaReader) addConstraint(rel *policylang.CatalogRelation, c tableConstraint) {
 	out := policylang.Constraint{Name: c.GetConname()}
-	switch c.GetContype() { //nolint:exhaustive // the others are attributes of a constraint, not constraints
+	switch c.GetContype() {
 	case statement.ConstrType_CONSTR_PRIMARY:
 		out.Kind = policylang.ConstraintPrimary
 	case statement.ConstrType_CONSTR_UNIQUE:
@@ -356,7 +356,7 @@ func (r *schemaReader) alterTable(n *statement.AlterTableStmt) {
 }
 
 func (r *schemaReader) alterTableCommand(rel *policylang.CatalogRelation, cmd *statement.AlterTableCmd) {
-	switch cmd.GetSubtype() { //nolint:exhaustive // what is not listed is refused
+	switch cmd.GetSubtype() {
 	case statement.AlterTableType_AT_AddColumn:
 		if def, ok := statement.Unwrap(cmd.GetDef()).(*statement.ColumnDef); ok {
 			for _, c := range r.addColumn(rel, def) {

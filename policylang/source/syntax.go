@@ -129,7 +129,7 @@ func tooDeep(t *text) (span, bool) {
 	tokens, _ := hclsyntax.LexConfig(t.src, t.name, hcl.InitialPos)
 	nesting, prefix, choices := 0, 0, 0
 	for _, tok := range tokens {
-		switch tok.Type { //nolint:exhaustive // only tokens that nest matter
+		switch tok.Type {
 		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc,
 			hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
 			nesting++

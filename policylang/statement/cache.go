@@ -11,6 +11,10 @@ const (
 	bytesPerEntry  = 16 << 10 // on average; larger trees push others out
 	treeFactor     = 12       // memory of a tree by the size of its wire form, about
 	statementBytes = 2 << 10  // memory of a statement beside its tree, about
+
+	// largeText is the size from which on texts are read one at a time: the
+	// tree of a text takes several hundred times its size while it is made.
+	largeText = 64 << 10
 )
 
 // Cache reads texts and remembers them twice. By exact text: the same text
@@ -20,13 +24,15 @@ const (
 // Such a copy names its Origin, and its tree is made only if somebody asks for
 // its Node.
 //
-// A Cache is safe for concurrent use, and a hit takes no lock. It holds a fixed
+// A Cache is safe for concurrent use, and a hit takes no lock. Large texts are
+// read one at a time. It holds a fixed
 // number of texts, and memory in proportion.
 type Cache struct {
 	limits Limits
 	exact  *hashTable[*Tree]
 	normal *hashTable[*template]
 	keys   sync.Pool // of *[]byte
+	large  sync.Mutex
 }
 
 // template is what texts of one normal form have in common.
@@ -68,6 +74,10 @@ func (c *Cache) Parse(sql string) (*Tree, error) {
 			tree := t.tree(sql, text, c.limits)
 			return c.exact.put(sql, tree, int64(len(sql))+statementBytes), nil
 		}
+	}
+	if len(sql) >= largeText {
+		c.large.Lock()
+		defer c.large.Unlock()
 	}
 	tree, size, err := parse(sql, c.limits)
 	if err != nil {

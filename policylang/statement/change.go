@@ -95,6 +95,7 @@ func (c *collector) mergeStmt(s *MergeStmt) {
 func (c *collector) mergeWhen(s *MergeStmt, w *MergeWhenClause, target item) {
 	c.expr(w.GetCondition())
 	switch w.GetCommandType() {
+	case CmdType_CMD_NOTHING:
 	case CmdType_CMD_INSERT:
 		c.write(s.GetRelation(), policylang.VerbInsert)
 		c.assigned(target, w.GetTargetList(), len(w.GetTargetList()) == 0)
@@ -106,8 +107,7 @@ func (c *collector) mergeWhen(s *MergeStmt, w *MergeWhenClause, target item) {
 	case CmdType_CMD_DELETE:
 		c.write(s.GetRelation(), policylang.VerbDelete)
 		c.filterAll(s.GetJoinCondition(), w.GetCondition())
-	case CmdType_CMD_NOTHING:
-	default:
+	case CmdType_CMD_TYPE_UNDEFINED, CmdType_CMD_UNKNOWN, CmdType_CMD_SELECT, CmdType_CMD_MERGE, CmdType_CMD_UTILITY:
 		c.mystery()
 	}
 }

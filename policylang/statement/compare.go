@@ -11,7 +11,7 @@ const (
 	greater
 
 	ordered = less | equal | greater
-	// For tests with two outcomes:
+	// These are for tests with two outcomes.
 	holds, fails = less, greater
 	decided      = holds | fails
 )
@@ -62,7 +62,8 @@ func (f rowFilter) operation(m *A_Expr) truth {
 		if f.matchesAll(r) {
 			return truthOf(!strings.HasPrefix(op, "!"))
 		}
-	default:
+	case A_Expr_Kind_AEXPR_OP_ALL, A_Expr_Kind_AEXPR_NULLIF, A_Expr_Kind_AEXPR_NOT_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM,
+		A_Expr_Kind_A_EXPR_KIND_UNDEFINED:
 	}
 	return f.unless(m)
 }
@@ -269,21 +270,20 @@ func booleanAlternative(m *BooleanTest) (key string, mask outcomes, ok bool) {
 func (f rowFilter) comparedAlternative(m *A_Expr) (key string, mask, all outcomes, ok bool) {
 	_, op := qualifiedName(m.GetName())
 	pair := f.exact(m.GetLexpr()) + " with " + f.exact(m.GetRexpr())
-	switch m.GetKind() {
-	case A_Expr_Kind_AEXPR_OP:
+	switch kind := m.GetKind(); {
+	case kind == A_Expr_Kind_AEXPR_OP:
 		mask, ok = compared(op)
 		return "compare " + pair, mask, ordered, ok
-	case A_Expr_Kind_AEXPR_IN:
+	case kind == A_Expr_Kind_AEXPR_IN:
 		return "in " + pair, pick(op == "="), decided, true
-	case A_Expr_Kind_AEXPR_LIKE, A_Expr_Kind_AEXPR_ILIKE, A_Expr_Kind_AEXPR_SIMILAR:
-		return m.GetKind().String() + pair, pick(!strings.HasPrefix(op, "!")), decided, true
-	case A_Expr_Kind_AEXPR_DISTINCT, A_Expr_Kind_AEXPR_NOT_DISTINCT:
-		return "distinct " + pair, pick(m.GetKind() == A_Expr_Kind_AEXPR_DISTINCT), decided, true
-	case A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN:
-		return "between " + pair, pick(m.GetKind() == A_Expr_Kind_AEXPR_BETWEEN), decided, true
-	default:
-		return "", 0, 0, false
+	case among(kind, A_Expr_Kind_AEXPR_LIKE, A_Expr_Kind_AEXPR_ILIKE, A_Expr_Kind_AEXPR_SIMILAR):
+		return kind.String() + pair, pick(!strings.HasPrefix(op, "!")), decided, true
+	case among(kind, A_Expr_Kind_AEXPR_DISTINCT, A_Expr_Kind_AEXPR_NOT_DISTINCT):
+		return "distinct " + pair, pick(kind == A_Expr_Kind_AEXPR_DISTINCT), decided, true
+	case among(kind, A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN):
+		return "between " + pair, pick(kind == A_Expr_Kind_AEXPR_BETWEEN), decided, true
 	}
+	return "", 0, 0, false
 }
 
 // exact is the canonical form with constants, on which the facts then depend.

@@ -64,13 +64,8 @@ func tokenAt(sql string, position int) string {
 	for {
 		tok := l.next()
 		switch {
-		case tok.kind == tokenEnd || tok.start > offset:
-			return ""
-		case tok.start < offset:
-			continue
-		}
-		switch tok.kind {
-		case tokenWord, tokenOperator, tokenPunct, tokenParam:
+		case tok.start < offset && tok.kind != tokenEnd:
+		case tok.start == offset && among(tok.kind, tokenWord, tokenOperator, tokenPunct, tokenParam):
 			return sql[tok.start:tok.end]
 		default:
 			return ""

@@ -26,6 +26,8 @@
 //
 // What counts, beyond the obvious:
 //
+//   - Verbs follow the privileges that PostgreSQL asks for: an UPDATE or DELETE
+//     that looks at columns of its target, in WHERE or RETURNING, reads it too.
 //   - EXPLAIN ANALYZE runs its statement. EXPLAIN does not, but plans it and in
 //     doing so runs the functions that it folds: its relations count as read,
 //     its functions as called.
@@ -35,6 +37,9 @@
 //     read_only is false; writes is false, since no row changes.
 //   - LOCK TABLE is of class write for the same reason.
 //   - TRUNCATE counts as a write without a WHERE: filtered is false.
+//   - CASCADE reaches what the text does not name: every relation, until a
+//     catalog says which.
+//   - VACUUM, ANALYZE, CLUSTER, REINDEX and REFRESH are of class ddl.
 //   - SELECT INTO and CREATE TABLE AS create a relation: class ddl.
 //   - COPY to or from a program or a file of the server is of class role.
 //   - A change of ownership, row security or policies is of class role, as are

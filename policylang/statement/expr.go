@@ -2,6 +2,7 @@ package statement
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/posternhq/postern/policylang"
 )
@@ -60,22 +61,32 @@ func (c *collector) node(m any) {
 		c.expr(m.GetArg())
 	case *A_Const, *A_Star, *String, *Integer, *Float, *Boolean, *BitString,
 		*SQLValueFunction, *SetToDefault, *CurrentOfExpr, *JsonFormat, *JsonReturning:
+	case *JsonArrayConstructor:
+		c.newSyntax("json_array")
+		Children(m, c.node)
+	case *JsonArrayAgg:
+		c.newSyntax("json_arrayagg")
+		Children(m, c.node)
+	case *JsonObjectConstructor:
+		c.newSyntax("json_object")
+		Children(m, c.node)
 	case *A_ArrayExpr, *A_Indices, *A_Indirection, *BoolExpr, *BooleanTest, *CaseExpr, *CaseWhen,
 		*CoalesceExpr, *GroupingFunc, *GroupingSet, *List, *MinMaxExpr, *MultiAssignRef, *NamedArgExpr,
 		*NullTest, *ResTarget, *RowExpr, *WindowDef, *XmlExpr,
-		*JsonAggConstructor, *JsonArrayAgg, *JsonArrayConstructor, *JsonIsPredicate, *JsonKeyValue,
-		*JsonObjectAgg, *JsonObjectConstructor, *JsonValueExpr:
+		*JsonAggConstructor, *JsonIsPredicate, *JsonKeyValue, *JsonObjectAgg, *JsonValueExpr:
 		Children(m, c.node)
 	default:
 		c.mystery()
 	}
 }
 
+// newSyntax says that a server older than PostgreSQL 16 takes a construct for a
+// call of a user's function.
+func (c *collector) newSyntax(name string) { c.unknownName("syntax", "", name) }
+
 func (c *collector) operation(e *A_Expr) {
-	switch e.GetKind() {
-	case A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN, A_Expr_Kind_AEXPR_BETWEEN_SYM, A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM:
-		// named for the construct; the operators are >= and <=
-	default:
+	// BETWEEN is named for itself; its operators are >= and <=.
+	if !among(e.GetKind(), A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN, A_Expr_Kind_AEXPR_BETWEEN_SYM, A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM) {
 		c.operator(e.GetName())
 	}
 	c.expr(e.GetLexpr())
@@ -244,23 +255,15 @@ func splitName(text string) (parts []string, ok bool) {
 // identifier returns the name that a token stands for: folded, unescaped and
 // cut as PostgreSQL does.
 func identifier(text string, tok token) (string, bool) {
-	var name []byte
-	switch raw := text[tok.start:tok.end]; tok.kind {
-	case tokenWord:
-		for i := range len(raw) {
-			name = append(name, lower(raw[i]))
-		}
-	case tokenQuoted:
-		for i := 1; i < len(raw)-1; i++ {
-			name = append(name, raw[i])
-			if raw[i] == '"' {
-				i++
-			}
-		}
-	default:
+	raw := text[tok.start:tok.end]
+	if tok.kind == tokenWord {
+		return cutName(foldWord(raw)), true
+	}
+	if tok.kind != tokenQuoted {
 		return "", false
 	}
-	return cutName(string(name)), true
+	name := strings.ReplaceAll(raw[1:len(raw)-1], `""`, `"`)
+	return cutName(name), true
 }
 
 // cutName cuts a name to PostgreSQL's length, at a character's start.

@@ -332,22 +332,15 @@ func (f rowFilter) subLink(m *SubLink) truth {
 	}
 	plain := q.GetLarg() == nil && len(q.GetFromClause()) == 0 && q.GetWhereClause() == nil && q.GetHavingClause() == nil &&
 		len(q.GetValuesLists()) == 0 && q.GetLimitCount() == nil && q.GetLimitOffset() == nil
-	switch m.GetSubLinkType() {
-	case SubLinkType_EXISTS_SUBLINK:
-		if plain {
-			return always
+	switch kind := m.GetSubLinkType(); {
+	case plain && kind == SubLinkType_EXISTS_SUBLINK:
+		return always
+	case plain && kind == SubLinkType_EXPR_SUBLINK && len(q.GetTargetList()) == 1:
+		if r, ok := Unwrap(q.GetTargetList()[0]).(*ResTarget); ok {
+			return f.truth(r.GetVal())
 		}
-	case SubLinkType_EXPR_SUBLINK:
-		if plain && len(q.GetTargetList()) == 1 {
-			if r, ok := Unwrap(q.GetTargetList()[0]).(*ResTarget); ok {
-				return f.truth(r.GetVal())
-			}
-		}
-	case SubLinkType_ANY_SUBLINK:
-		if f.everyRowIsIn(m.GetTestexpr(), q) {
-			return always
-		}
-	default:
+	case kind == SubLinkType_ANY_SUBLINK && f.everyRowIsIn(m.GetTestexpr(), q):
+		return always
 	}
 	return f.unless(m)
 }

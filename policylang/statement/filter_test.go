@@ -1,10 +1,13 @@
 package statement
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
-// TestFiltered has conditions that keep rows out, and conditions that do not.
-func TestFiltered(t *testing.T) {
-	filtered := []string{
+// filteringConditions keep rows out.
+func filteringConditions() []string {
+	return []string{
 		"id = 5", "id = $1", "id in (1, 2)", "id between 1 and 2", "name like 'a%'", "name <> ''", "active", "not active", "id is null", "id is not null",
 		"id = 5 and true", "id = 5 and 1 = 1", "id = 5 and (a or true)", "true and id = 5", "false", "1 = 0", "null", "not true", "'f'", "1 > 2", "false or id = 1",
 		"id = 5 or id = 6", "id = 5 or false", "id < 5 or id > 7", "a is null or b is not null", "a is true or b is not true", "a = 1 or a <> 2",
@@ -15,7 +18,11 @@ func TestFiltered(t *testing.T) {
 		"(select id) = 5", "id = (select max(id) from t)", "t.id = (select 5)", "row(id) = row(5)", "ctid = '(0,1)'", "ctid is null", "xmin = '5'",
 		"id = 5 or (false and a)", "id = 5 and a is null or a = 1", "true is false", "null is true", "5 is distinct from 5", "1 in (2, 3) and a",
 	}
-	unfiltered := []string{
+}
+
+// idleConditions do not.
+func idleConditions() []string {
+	return []string{
 		"true", "1 = 1", "'a' = 'a'", "'t'", "'yes'::bool", "true::bool", "1::boolean", "not false", "not not true", "null is null", "true is true", "1 is not null", "false is not true",
 		"true or id = 5", "id = 5 or true", "id = 5 or 1 = 1", "1 = 1 and true", "not (false and id = 5)", "1 < 2", "2 >= 2", "1 <> 2", "'a' <> 'b'",
 		"id = id", "t.id = id", "public.t.id = public.t.id", "id >= id", "id <= id", "id is not distinct from id", "id in (id)", "id in (1, id)", "id between id and id", "not (id <> id)", "not (id < id)",
@@ -31,6 +38,9 @@ func TestFiltered(t *testing.T) {
 		"coalesce(id, 1) is not null", "ctid is not null", "tableoid is not null", "tableoid = 't'::regclass", "xmin is not null", "(id = 5) is not null or true",
 		"o.x = 1", "o.id = o.id",
 	}
+}
+
+func TestFiltered(t *testing.T) {
 	check := func(conditions []string, want bool) {
 		for _, condition := range conditions {
 			for _, sql := range []string{
@@ -54,6 +64,35 @@ func TestFiltered(t *testing.T) {
 			}
 		}
 	}
-	check(filtered, true)
-	check(unfiltered, false)
+	check(filteringConditions(), true)
+	check(idleConditions(), false)
+}
+
+// TestConditionsCompose joins conditions at random: with AND an idle one takes
+// nothing away, with OR it lets every row in. In all of them the facts must
+// say so if they depend on a constant.
+func TestConditionsCompose(t *testing.T) {
+	filtering, idle := filteringConditions(), idleConditions()
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(list []string) string {
+		for {
+			if s := list[random.IntN(len(list))]; s != "current of c" {
+				return "(" + s + ")"
+			}
+		}
+	}
+	for range 2000 {
+		f, g, i := pick(filtering), pick(filtering), pick(idle)
+		for condition, want := range map[string]bool{f + " and " + i: true, i + " and " + f: true, f + " or " + i: false, i + " or " + f: false, f + " and " + g: true, "not (not " + f + ")": true} {
+			sql := "delete from t using o where " + condition
+			tree, err := Parse(sql, Limits{})
+			if err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+			if got := tree.Statements[0].Facts.Filtered; got != want {
+				t.Errorf("%s: filtered is %t, want %t", sql, got, want)
+			}
+		}
+		checkNormalForm(t, "delete from t using o where "+f+" or "+g+" and "+i)
+	}
 }

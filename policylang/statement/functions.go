@@ -118,7 +118,8 @@ func functionEffect(name string) (e effect, ok bool) {
 // something or computes a value.
 func harmlessVolatile(name string) bool {
 	switch name {
-	case "amvalidate", "clock_timestamp", "current_query", "gen_random_uuid", "lastval", "random", "timeofday",
+	case "ts_rewrite", // with three arguments; for two see rewrites
+		"amvalidate", "clock_timestamp", "current_query", "gen_random_uuid", "lastval", "random", "timeofday",
 		"pg_sleep", "pg_sleep_for", "pg_sleep_until",
 		"pg_blocking_pids", "pg_safe_snapshot_blocking_pids", "pg_lock_status", "pg_prepared_xact",
 		"pg_collation_actual_version", "pg_database_collation_actual_version",
@@ -164,6 +165,9 @@ func (c *collector) funcCall(f *FuncCall) {
 // called reads the effect of calling a function by name.
 func (c *collector) called(schema, name string, args []*Node) {
 	c.functions = append(c.functions, qualified(schema, name))
+	planned := c.planned
+	c.planned = false // EXPLAIN runs what it folds
+	defer func() { c.planned = planned }()
 	own := schema == "" || schema == "pg_catalog"
 	e, listed := functionEffect(name)
 	switch {

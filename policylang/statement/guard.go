@@ -115,20 +115,17 @@ func checkNesting(sql string, limits Limits) *Error {
 		tok := lex.next()
 		isLabel := label
 		label = false
-		switch tok.kind {
-		case tokenEnd:
+		switch {
+		case tok.kind == tokenEnd:
 			if lex.reread <= maxReread {
 				return nil
 			}
-		case tokenPunct:
+		case tok.kind == tokenPunct:
 			n.punct(sql[tok.start])
 			label = sql[tok.start] == '.'
-		case tokenOperator:
+		case tok.kind == tokenOperator:
 			n.top().chain++
-		case tokenWord:
-			if isLabel {
-				break
-			}
+		case tok.kind == tokenWord && !isLabel:
 			w := wordOf(sql[tok.start:tok.end])
 			label = w == wordAs
 			if w == wordBegin && lex.followedBy(wordAtomic) {
@@ -138,7 +135,6 @@ func checkNesting(sql string, limits Limits) *Error {
 				deprecated++
 			}
 			n.word(w)
-		default:
 		}
 		if n.height() > limits.MaxDepth {
 			return &Error{Kind: TooDeep, Message: fmt.Sprintf("the text nests deeper than %d levels", limits.MaxDepth), Position: characters(sql, tok.start)}

@@ -1,6 +1,9 @@
 package statement
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // tokenKind is the class of a token, as PostgreSQL's scan.l distinguishes
 // them, as far as anybody here needs to know.
@@ -464,6 +467,11 @@ func lineEnd(text string, i int) int {
 		i++
 	}
 	return i
+}
+
+// among reports whether v is one of the values.
+func among[T comparable](v T, values ...T) bool {
+	return slices.Contains(values, v)
 }
 
 func isNewline(c byte) bool { return c == '\n' || c == '\r' }

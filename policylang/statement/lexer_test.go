@@ -66,10 +66,9 @@ func lexerDifference(sql string) string {
 			return ""
 		}
 		for {
-			switch tok := l.next(); tok.kind {
-			case tokenError:
+			if tok := l.next(); tok.kind == tokenError {
 				return ""
-			case tokenEnd:
+			} else if tok.kind == tokenEnd {
 				return fmt.Sprintf("no error, want %v", err)
 			}
 		}
@@ -93,40 +92,24 @@ func lexerDifference(sql string) string {
 	return ""
 }
 
+// sameKind reports whether the token is what PostgreSQL takes it for.
 func sameKind(got token, want pg_query.Token, sql string) bool {
-	text := sql[got.start:got.end]
-	switch want {
-	case pg_query.Token_SCONST:
-		return got.kind == tokenString
-	case pg_query.Token_USCONST:
-		return got.kind == tokenUString
-	case pg_query.Token_BCONST:
-		return got.kind == tokenBits
-	case pg_query.Token_XCONST:
-		return got.kind == tokenHexBits
-	case pg_query.Token_ICONST:
-		return got.kind == tokenInteger
-	case pg_query.Token_FCONST:
-		return got.kind == tokenFloat
-	case pg_query.Token_PARAM:
-		return got.kind == tokenParam
-	case pg_query.Token_IDENT:
-		return got.kind == tokenQuoted || got.kind == tokenWord
-	case pg_query.Token_UIDENT:
-		return got.kind == tokenUQuoted
-	case pg_query.Token_Op, pg_query.Token_TYPECAST, pg_query.Token_COLON_EQUALS, pg_query.Token_EQUALS_GREATER,
-		pg_query.Token_LESS_EQUALS, pg_query.Token_GREATER_EQUALS, pg_query.Token_NOT_EQUALS:
-		return got.kind == tokenOperator
-	case pg_query.Token_DOT_DOT:
-		return got.kind == tokenDotDot
+	kinds := map[pg_query.Token]tokenKind{
+		pg_query.Token_SCONST: tokenString, pg_query.Token_USCONST: tokenUString, pg_query.Token_BCONST: tokenBits, pg_query.Token_XCONST: tokenHexBits,
+		pg_query.Token_ICONST: tokenInteger, pg_query.Token_FCONST: tokenFloat, pg_query.Token_PARAM: tokenParam, pg_query.Token_UIDENT: tokenUQuoted,
+		pg_query.Token_Op: tokenOperator, pg_query.Token_TYPECAST: tokenOperator, pg_query.Token_COLON_EQUALS: tokenOperator,
+		pg_query.Token_EQUALS_GREATER: tokenOperator, pg_query.Token_LESS_EQUALS: tokenOperator, pg_query.Token_GREATER_EQUALS: tokenOperator,
+		pg_query.Token_NOT_EQUALS: tokenOperator, pg_query.Token_DOT_DOT: tokenDotDot,
 	}
-	if len(text) == 1 && !isIdentStart(text[0]) {
-		switch got.kind {
-		case tokenOperator, tokenPunct, tokenOther:
-			return true
-		default:
-			return false
-		}
+	if kind, ok := kinds[want]; ok {
+		return got.kind == kind
+	}
+	text := sql[got.start:got.end]
+	switch {
+	case want == pg_query.Token_IDENT:
+		return among(got.kind, tokenQuoted, tokenWord)
+	case len(text) == 1 && !isIdentStart(text[0]):
+		return among(got.kind, tokenOperator, tokenPunct, tokenOther)
 	}
 	return got.kind == tokenWord // a keyword
 }

@@ -167,57 +167,41 @@ func (c *collector) renames(kind ObjectType, r *RangeVar, object *Node, class po
 
 // objectClass is the class of changing an object of that kind.
 func objectClass(kind ObjectType) policylang.Class {
-	switch kind {
-	case ObjectType_OBJECT_ROLE, ObjectType_OBJECT_POLICY, ObjectType_OBJECT_USER_MAPPING, ObjectType_OBJECT_TABLESPACE,
-		ObjectType_OBJECT_PUBLICATION, ObjectType_OBJECT_SUBSCRIPTION, ObjectType_OBJECT_DEFACL, ObjectType_OBJECT_PARAMETER_ACL:
+	if among(kind, ObjectType_OBJECT_ROLE, ObjectType_OBJECT_POLICY, ObjectType_OBJECT_USER_MAPPING, ObjectType_OBJECT_TABLESPACE,
+		ObjectType_OBJECT_PUBLICATION, ObjectType_OBJECT_SUBSCRIPTION, ObjectType_OBJECT_DEFACL, ObjectType_OBJECT_PARAMETER_ACL) {
 		return policylang.ClassRole
-	default:
-		return policylang.ClassDDL
 	}
+	return policylang.ClassDDL
 }
 
 // isRelation reports whether objects of that kind are relations.
 func isRelation(kind ObjectType) bool {
-	switch kind {
-	case ObjectType_OBJECT_TABLE, ObjectType_OBJECT_VIEW, ObjectType_OBJECT_MATVIEW, ObjectType_OBJECT_SEQUENCE,
-		ObjectType_OBJECT_INDEX, ObjectType_OBJECT_FOREIGN_TABLE:
-		return true
-	default:
-		return false
-	}
+	return among(kind, ObjectType_OBJECT_TABLE, ObjectType_OBJECT_VIEW, ObjectType_OBJECT_MATVIEW, ObjectType_OBJECT_SEQUENCE,
+		ObjectType_OBJECT_INDEX, ObjectType_OBJECT_FOREIGN_TABLE)
 }
 
 // named adds the relation that the name of an object of that kind means: the
 // relation itself, the one it belongs to, or all of a schema.
 func (c *collector) named(kind ObjectType, object *Node, verb policylang.Verb) {
 	parts := objectParts(object)
-	if isRelation(kind) {
+	of := parts[:max(len(parts)-1, 0)]
+	switch {
+	case isRelation(kind):
 		c.relationParts(parts, verb)
-		return
-	}
-	switch kind {
-	case ObjectType_OBJECT_COLUMN:
-		if len(parts) > 1 {
-			c.relationParts(parts[:len(parts)-1], policylang.VerbAlter)
-			schema, table := lastTwo(parts[:len(parts)-1])
-			c.column(schema, table, parts[len(parts)-1])
-		}
-	case ObjectType_OBJECT_TRIGGER, ObjectType_OBJECT_RULE, ObjectType_OBJECT_POLICY, ObjectType_OBJECT_TABCONSTRAINT:
-		if len(parts) > 1 {
-			c.relationParts(parts[:len(parts)-1], policylang.VerbAlter)
-		}
-	case ObjectType_OBJECT_SCHEMA:
+	case kind == ObjectType_OBJECT_COLUMN && len(of) > 0:
+		c.relationParts(of, policylang.VerbAlter)
+		schema, table := lastTwo(of)
+		c.column(schema, table, parts[len(of)])
+	case among(kind, ObjectType_OBJECT_TRIGGER, ObjectType_OBJECT_RULE, ObjectType_OBJECT_POLICY, ObjectType_OBJECT_TABCONSTRAINT) && len(of) > 0:
+		c.relationParts(of, policylang.VerbAlter)
+	case kind == ObjectType_OBJECT_SCHEMA:
 		_, name := lastTwo(parts)
 		c.relation(name, "", verb)
-	case ObjectType_OBJECT_EXTENSION:
-		if verb == policylang.VerbDrop { // with all that belongs to it
-			c.relation("", "", verb)
-		}
-	case ObjectType_OBJECT_FUNCTION, ObjectType_OBJECT_PROCEDURE, ObjectType_OBJECT_ROUTINE, ObjectType_OBJECT_AGGREGATE:
-		if o, ok := Unwrap(object).(*ObjectWithArgs); ok {
-			c.names(o.GetObjname())
-		}
-	default:
+	case kind == ObjectType_OBJECT_EXTENSION && verb == policylang.VerbDrop: // with all that belongs to it
+		c.relation("", "", verb)
+	}
+	if o, ok := Unwrap(object).(*ObjectWithArgs); ok && !among(kind, ObjectType_OBJECT_OPERATOR, ObjectType_OBJECT_CAST) {
+		c.names(o.GetObjname())
 	}
 }
 

@@ -144,14 +144,10 @@ func (r *bodyReader) textOf(t token) string { return r.text[t.start:t.end] }
 // is reports whether the token is that word, given in lower case, or that
 // punctuation.
 func (r *bodyReader) is(t token, want string) bool {
-	switch t.kind {
-	case tokenWord:
+	if t.kind == tokenWord {
 		return equalWord(r.textOf(t), want)
-	case tokenPunct, tokenOperator, tokenDotDot:
-		return r.textOf(t) == want
-	default:
-		return false
 	}
+	return among(t.kind, tokenPunct, tokenOperator, tokenDotDot) && r.textOf(t) == want
 }
 
 // isAny reports whether the current token is one of the words.
@@ -217,7 +213,7 @@ func (r *bodyReader) find(s span, wanted ...string) int {
 	brackets := 0
 	for i := s.from; i < s.to; i++ {
 		t := r.tokens[i]
-		if brackets == 0 && !(i > 0 && r.is(r.tokens[i-1], ".")) {
+		if brackets == 0 && (i == 0 || !r.is(r.tokens[i-1], ".")) {
 			for _, w := range wanted {
 				if r.is(t, w) {
 					return i
@@ -453,7 +449,7 @@ func (r *bodyReader) caseStatement() {
 	r.expect(";")
 }
 
-// loop reads LOOP … END LOOP [label];
+// loop reads LOOP … END LOOP [label].
 func (r *bodyReader) loop() {
 	r.expect("loop")
 	r.statements("end")

@@ -29,16 +29,12 @@ func shapeAndFingerprint(sql string) (shape, fingerprint string) {
 	b.Grow(len(sql))
 	for {
 		tok := lex.next()
-		switch tok.kind {
-		case tokenError, tokenOther:
+		if among(tok.kind, tokenError, tokenOther) || lex.reread > maxReread {
 			return "", ""
-		case tokenEnd:
+		}
+		if tok.kind == tokenEnd {
 			print.flush()
 			return b.String(), hex.EncodeToString(print.hash.Sum(nil))
-		default:
-		}
-		if lex.reread > maxReread {
-			return "", ""
 		}
 		if b.Len() > 0 && tok.start > end {
 			b.WriteByte(' ')
@@ -66,12 +62,7 @@ func shapeAndFingerprint(sql string) (shape, fingerprint string) {
 }
 
 func (k tokenKind) isConstant() bool {
-	switch k {
-	case tokenString, tokenUString, tokenBits, tokenHexBits, tokenInteger, tokenFloat:
-		return true
-	case tokenEnd, tokenError, tokenWord, tokenQuoted, tokenUQuoted, tokenParam, tokenOperator, tokenPunct, tokenDotDot, tokenOther:
-	}
-	return false
+	return among(k, tokenString, tokenUString, tokenBits, tokenHexBits, tokenInteger, tokenFloat)
 }
 
 // fingerprinter hashes tokens. A comma behind a constant waits: if another
@@ -133,16 +124,12 @@ func normalForm(key []byte, sql string) (form []byte, statement string, ok bool)
 	)
 	for {
 		tok := lex.next()
-		switch tok.kind {
-		case tokenEnd:
+		if among(tok.kind, tokenError, tokenOther, tokenUString, tokenUQuoted) || lex.reread > maxReread {
+			return key, "", false
+		}
+		if tok.kind == tokenEnd {
 			statement, _ = trim(sql, 0, stop)
 			return key, statement, len(key) > 0
-		case tokenError, tokenOther, tokenUString, tokenUQuoted:
-			return key, "", false
-		default:
-		}
-		if lex.reread > maxReread {
-			return key, "", false
 		}
 		text := sql[tok.start:tok.end]
 		if text == ";" {

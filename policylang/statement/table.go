@@ -163,16 +163,15 @@ func (c *collector) alterTableStmt(m *AlterTableStmt) {
 }
 
 func (c *collector) alterTableCmd(r *RangeVar, cmd *AlterTableCmd) {
-	switch cmd.GetSubtype() {
-	case AlterTableType_AT_ChangeOwner, AlterTableType_AT_EnableRowSecurity, AlterTableType_AT_DisableRowSecurity,
-		AlterTableType_AT_ForceRowSecurity, AlterTableType_AT_NoForceRowSecurity:
+	switch kind := cmd.GetSubtype(); {
+	case among(kind, AlterTableType_AT_ChangeOwner, AlterTableType_AT_EnableRowSecurity, AlterTableType_AT_DisableRowSecurity,
+		AlterTableType_AT_ForceRowSecurity, AlterTableType_AT_NoForceRowSecurity):
 		c.definition(policylang.ClassRole)
-	case AlterTableType_AT_ColumnDefault, AlterTableType_AT_DropNotNull, AlterTableType_AT_SetNotNull, AlterTableType_AT_DropExpression,
+	case among(kind, AlterTableType_AT_ColumnDefault, AlterTableType_AT_DropNotNull, AlterTableType_AT_SetNotNull, AlterTableType_AT_DropExpression,
 		AlterTableType_AT_SetStatistics, AlterTableType_AT_SetOptions, AlterTableType_AT_ResetOptions, AlterTableType_AT_SetStorage,
 		AlterTableType_AT_SetCompression, AlterTableType_AT_DropColumn, AlterTableType_AT_AlterColumnType,
-		AlterTableType_AT_AlterColumnGenericOptions, AlterTableType_AT_AddIdentity, AlterTableType_AT_SetIdentity, AlterTableType_AT_DropIdentity:
+		AlterTableType_AT_AlterColumnGenericOptions, AlterTableType_AT_AddIdentity, AlterTableType_AT_SetIdentity, AlterTableType_AT_DropIdentity):
 		c.column(r.GetSchemaname(), r.GetRelname(), cmd.GetName())
-	default:
 	}
 	if d, ok := Unwrap(cmd.GetDef()).(*ColumnDef); ok && d.GetColname() != "" {
 		c.column(r.GetSchemaname(), r.GetRelname(), d.GetColname())

@@ -2,16 +2,15 @@ package statement
 
 // alterTag returns the command tag of ALTER for an object of that kind.
 func alterTag(kind ObjectType) string {
-	switch kind {
-	case ObjectType_OBJECT_COLUMN, ObjectType_OBJECT_TABCONSTRAINT:
-		return "ALTER TABLE"
-	case ObjectType_OBJECT_ATTRIBUTE:
-		return "ALTER TYPE"
-	case ObjectType_OBJECT_DOMCONSTRAINT:
-		return "ALTER DOMAIN"
-	default:
-		return "ALTER " + objectName(kind)
+	switch {
+	case among(kind, ObjectType_OBJECT_COLUMN, ObjectType_OBJECT_TABCONSTRAINT):
+		kind = ObjectType_OBJECT_TABLE
+	case kind == ObjectType_OBJECT_ATTRIBUTE:
+		kind = ObjectType_OBJECT_TYPE
+	case kind == ObjectType_OBJECT_DOMCONSTRAINT:
+		kind = ObjectType_OBJECT_DOMAIN
 	}
+	return "ALTER " + objectName(kind)
 }
 
 // objectName returns what command tags call an object of that kind, as

@@ -22,13 +22,13 @@ type message struct {
 func parseMessage(line string) (message, error) {
 	verb, rest, _ := strings.Cut(line, " ")
 	m := message{verb: verb, options: map[string]string{}}
-	switch {
-	case verb == "query", verb == "queryhex":
+	switch verb {
+	case "query", "queryhex":
 		m.text = unquote(rest)
 		return m, nil
-	case verb == "parse:", verb == "parse":
+	case "parse:", "parse":
 		return parseParse(line)
-	case verb == "call":
+	case "call":
 		m.text, rest, _ = strings.Cut(rest, " ")
 	}
 	tokens, err := words(rest)

@@ -113,7 +113,7 @@ func (w *world) heldStatement(ctx context.Context) error {
 	default:
 	}
 	show("postern approvals approve " + id + " --reason 'carts are test data'  # as ben, meanwhile")
-	approve := w.command(ctx, "postern", "approvals", "approve", id, "--reason", "carts are test data")
+	approve := w.command(ctx, "approvals", "approve", id, "--reason", "carts are test data")
 	approve.Env = append(approve.Env, "POSTERN_TOKEN="+w.token("ben"))
 	approved, err := approve.CombinedOutput()
 	fmt.Print(indent(string(approved)))
@@ -137,7 +137,7 @@ func (w *world) heldStatement(ctx context.Context) error {
 // pendingApproval waits until a statement is held and returns its approval.
 func (w *world) pendingApproval(ctx context.Context) (string, error) {
 	for range 100 {
-		cmd := w.command(ctx, "postern", "approvals", "list", "-o", "json")
+		cmd := w.command(ctx, "approvals", "list", "-o", "json")
 		cmd.Env = append(cmd.Env, "POSTERN_TOKEN="+w.token("ben"))
 		out, err := cmd.Output()
 		if err != nil {
@@ -194,8 +194,11 @@ func (w *world) contractorLeaves(ctx context.Context) error {
 	if _, err := io.WriteString(stdin, "SELECT pg_sleep(60);\n"); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- psql.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = psql.Wait() // it fails: its session ends
+	}()
 	if err := w.setVariables([]string{}); err != nil {
 		return err
 	}
@@ -247,7 +250,7 @@ func (w *world) readEvidence(ctx context.Context) error {
 	dir := filepath.Join(w.data(), "evidence")
 	kinds := "statement,denied,held,approval,session_end"
 	show("postern evidence search --dir evidence --kind " + kinds)
-	out, err := w.command(ctx, "postern", "evidence", "search", "--dir", dir, "--kind", kinds).CombinedOutput()
+	out, err := w.command(ctx, "evidence", "search", "--dir", dir, "--kind", kinds).CombinedOutput()
 	fmt.Print(indent(align(string(out))))
 	if err != nil {
 		return fmt.Errorf("search the evidence: %w", err)
@@ -257,7 +260,7 @@ func (w *world) readEvidence(ctx context.Context) error {
 	}
 	key := filepath.Join(w.data(), "evidence.key.pub")
 	show("postern evidence verify --dir evidence --key evidence.key.pub")
-	out, err = w.command(ctx, "postern", "evidence", "verify", "--dir", dir, "--key", key).CombinedOutput()
+	out, err = w.command(ctx, "evidence", "verify", "--dir", dir, "--key", key).CombinedOutput()
 	fmt.Print(indent(string(out)))
 	if err != nil {
 		return fmt.Errorf("verify the evidence: %w", err)

@@ -155,7 +155,7 @@ func (w *world) startPostern(ctx context.Context) error {
 	base := filepath.Join(w.dir, "publisher")
 	keyFile := base + ".key"
 	w.publicKey = base + ".pub"
-	if out, err := w.command(ctx, "postern", "bundle", "keygen", "--name", "demo-publisher", "--out", base).CombinedOutput(); err != nil {
+	if out, err := w.command(ctx, "bundle", "keygen", "--name", "demo-publisher", "--out", base).CombinedOutput(); err != nil {
 		return fmt.Errorf("make the publisher's key: %w\n%s", err, out)
 	}
 	key, err := os.ReadFile(keyFile)
@@ -182,7 +182,7 @@ func (w *world) startPostern(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	cmd := w.command(ctx, "postern", args...)
+	cmd := w.command(ctx, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = nil
 	if err := cmd.Start(); err != nil {
@@ -193,7 +193,7 @@ func (w *world) startPostern(ctx context.Context) error {
 	if err := w.awaitPostern(ctx); err != nil {
 		return err
 	}
-	out, err := w.command(ctx, "postern", "control", "bootstrap", "--store", filepath.Join(w.data(), "control.db")).Output()
+	out, err := w.command(ctx, "control", "bootstrap", "--store", filepath.Join(w.data(), "control.db")).Output()
 	if err != nil {
 		return fmt.Errorf("mint the administrator's token: %w", err)
 	}
@@ -228,9 +228,9 @@ func (w *world) awaitPostern(ctx context.Context) error {
 	return errors.New("postern did not start")
 }
 
-// command is one of our binaries with the demo's environment.
-func (w *world) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, name), args...)
+// command is postern with the demo's environment.
+func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, "postern"), args...)
 	cmd.Env = append(os.Environ(), "POSTERN_ENDPOINT="+w.controlURL, "POSTERN_CA_FILE="+w.ca(), "NO_COLOR=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to handle
 	return cmd

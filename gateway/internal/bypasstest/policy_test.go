@@ -33,7 +33,7 @@ func masks(want bypass.Policy) []policylang.MaskingPolicy {
 		switch how {
 		case bypass.LastFour:
 			lastFour.Columns = append(lastFour.Columns, column)
-		case bypass.Redacted:
+		default:
 			redacted.Columns = append(redacted.Columns, column)
 		}
 	}

@@ -72,7 +72,7 @@ func published(t *testing.T, issuer *demoissuer.Issuer) jose.JSONWebKeySet {
 // verify returns the claims if a published key signed the token.
 func verify(t *testing.T, issuer *demoissuer.Issuer, token string) map[string]any {
 	t.Helper()
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,12 +60,12 @@ func TestRemovedKeyIsDistrusted(t *testing.T) {
 	b.mustAccept(t, b.token(t, old))
 	b.issuer.publish(young.public())
 	b.clock.advance(10 * time.Minute)
-	b.mustRefuse(t, b.token(t, old), oidc.CodeUnknownKey)
+	_ = b.mustRefuse(t, b.token(t, old), oidc.CodeUnknownKey)
 	b.mustAccept(t, b.token(t, young))
 
 	b.issuer.publish()
 	b.clock.advance(10 * time.Minute)
-	b.mustRefuse(t, b.token(t, young), oidc.CodeUnknownKey)
+	_ = b.mustRefuse(t, b.token(t, young), oidc.CodeUnknownKey)
 }
 
 func TestNewKeyIsFoundAtOnce(t *testing.T) {
@@ -108,7 +108,7 @@ func TestFloodOfUnknownKeysCostsOneRequestIn30Seconds(t *testing.T) {
 
 func TestFirstUnknownKeyCostsOneRequest(t *testing.T) {
 	b := newBench(t, ecKey(t, "k1").public())
-	b.mustRefuse(t, b.token(t, ecKey(t, "bogus")), oidc.CodeUnknownKey)
+	_ = b.mustRefuse(t, b.token(t, ecKey(t, "bogus")), oidc.CodeUnknownKey)
 	b.wantRequests(t, 1)
 }
 
@@ -174,12 +174,12 @@ func TestIssuerDownAtStart(t *testing.T) {
 	attempts := b.issuer.discovery.Load()
 	for _, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		b.clock.advance(pause*time.Second - time.Millisecond)
-		b.mustRefuse(t, b.token(t, key), oidc.CodeIssuerUnreachable)
+		_ = b.mustRefuse(t, b.token(t, key), oidc.CodeIssuerUnreachable)
 		if n := b.issuer.discovery.Load(); n != attempts {
 			t.Fatalf("the issuer was asked within %ds of its failure", pause)
 		}
 		b.clock.advance(time.Millisecond)
-		b.mustRefuse(t, b.token(t, key), oidc.CodeIssuerUnreachable)
+		_ = b.mustRefuse(t, b.token(t, key), oidc.CodeIssuerUnreachable)
 		attempts++
 		if n := b.issuer.discovery.Load(); n != attempts {
 			t.Fatalf("the issuer was asked %d times after a pause of %ds, want %d", n, pause, attempts)
@@ -197,9 +197,9 @@ func TestIssuerDownLater(t *testing.T) {
 	b.issuer.set(down)
 	b.clock.advance(time.Hour - time.Second)
 	b.mustAccept(t, b.token(t, key)) // stale, within bounds
-	b.mustRefuse(t, b.token(t, ecKey(t, "k2")), oidc.CodeIssuerUnreachable)
+	_ = b.mustRefuse(t, b.token(t, ecKey(t, "k2")), oidc.CodeIssuerUnreachable)
 	b.clock.advance(time.Second)
-	b.mustRefuse(t, b.token(t, key), oidc.CodeIssuerUnreachable)
+	_ = b.mustRefuse(t, b.token(t, key), oidc.CodeIssuerUnreachable)
 	b.issuer.set(nil)
 	b.clock.advance(30 * time.Second)
 	b.mustAccept(t, b.token(t, key))
@@ -236,9 +236,9 @@ func TestIssuerAnswersThatAreRefused(t *testing.T) {
 		{"status", keys(http.StatusBadGateway, []byte("internal: secret text")), "status 502"},
 		{"another issuer", discovery(map[string]any{"issuer": "https://evil.example.com", "jwks_uri": issuerURL + "/jwks"}), "calls itself"},
 		{"plain keys", discovery(map[string]any{"issuer": issuerURL, "jwks_uri": "http://id.example.com/jwks"}), "not an https URL"},
-		{"no keys address", discovery(map[string]any{"issuer": issuerURL}), "jwks_uri"},
-		{"no JSON", keys(http.StatusOK, []byte("<html>")), "not the JSON"},
-		{"no list of keys", keys(http.StatusOK, map[string]any{}), "no list of keys"},
+		{"no keys address", discovery(map[string]any{"issuer": issuerURL}), "jwks_uri"}, //nolint:bodyclose // the answer is made in memory
+		{"no JSON", keys(http.StatusOK, []byte("<html>")), "not the JSON"}, //nolint:bodyclose // the answer is made in memory
+		{"no list of keys", keys(http.StatusOK, map[string]any{}), "no list of keys"}, //nolint:bodyclose // the answer is made in memory
 		{"too long", keys(http.StatusOK, []byte(`{"keys":[]}`+strings.Repeat(" ", 1<<20))), "longer than 1048576 bytes"},
 	}
 	for _, test := range tests {
@@ -285,13 +285,13 @@ func TestKeysThatAreNotTrusted(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			other := ecKey(t, "other")
 			b := newBench(t, test.published, other.public())
-			b.mustRefuse(t, b.token(t, test.key), oidc.CodeUnknownKey)
+			_ = b.mustRefuse(t, b.token(t, test.key), oidc.CodeUnknownKey)
 			b.mustAccept(t, b.token(t, other)) // the rest of the set is good
 		})
 	}
 	t.Run("two without a choice", func(t *testing.T) {
 		b := newBench(t, key.public(), ecKey(t, "k2").public())
-		b.mustRefuse(t, sign(t, key, map[string]any{"kid": nil}, claimsAt(b.clock.Now(), nil)), oidc.CodeUnknownKey)
+		_ = b.mustRefuse(t, sign(t, key, map[string]any{"kid": nil}, claimsAt(b.clock.Now(), nil)), oidc.CodeUnknownKey)
 	})
 }
 
@@ -368,7 +368,7 @@ func TestRealIssuer(t *testing.T) {
 			b.mustAccept(t, first)
 			issuer.Remove()
 			clock.advance(10 * time.Minute)
-			b.mustRefuse(t, first, oidc.CodeUnknownKey)
+			_ = b.mustRefuse(t, first, oidc.CodeUnknownKey)
 			b.mustAccept(t, second)
 			if err := issuer.Close(); err != nil {
 				t.Fatal(err)
@@ -376,7 +376,7 @@ func TestRealIssuer(t *testing.T) {
 			clock.advance(59 * time.Minute)
 			b.mustAccept(t, second)
 			clock.advance(time.Minute)
-			b.mustRefuse(t, second, oidc.CodeIssuerUnreachable)
+			_ = b.mustRefuse(t, second, oidc.CodeIssuerUnreachable)
 		})
 	}
 }

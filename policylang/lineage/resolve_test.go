@@ -1,0 +1,119 @@
+package lineage_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/statement"
+)
+
+const resolveSchema = `
+CREATE SCHEMA app;
+CREATE TABLE customers (id int PRIMARY KEY, name text);
+CREATE TABLE orders (id int, customer int REFERENCES customers ON DELETE CASCADE ON UPDATE CASCADE);
+CREATE TABLE notes (id int, customer int REFERENCES customers ON DELETE SET NULL);
+CREATE TABLE app.events (at date) PARTITION BY RANGE (at);
+CREATE TABLE app.events_1 PARTITION OF app.events DEFAULT;
+CREATE VIEW v AS SELECT id FROM customers;
+CREATE VIEW app.over AS SELECT id FROM public.v;
+CREATE FUNCTION app.f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE VIEW calls AS SELECT app.f() AS f;
+CREATE TABLE ruled (a int);
+CREATE RULE r AS ON INSERT TO ruled DO ALSO DELETE FROM notes;
+CREATE DOMAIN plain AS int;
+CREATE DOMAIN checked AS int CHECK (VALUE > 0);
+CREATE FUNCTION lower(i int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+`
+
+func TestResolve(t *testing.T) {
+	cat := schema(t, baseline(t), resolveSchema)
+	env := lineage.Environment{SearchPath: []string{"pg_catalog", "public"}, Database: cat.Database}
+	tests := []struct {
+		name, sql string
+		relations string // "verb schema.name", sorted
+		functions string
+		class     policylang.Class
+		opaque    bool
+	}{
+		{"table", "SELECT 1 FROM customers", "read public.customers", "", policylang.ClassRead, false},
+		{"unknown table", "SELECT 1 FROM nowhere", "read .nowhere", "", policylang.ClassRead, false},
+		{"other schema", "SELECT 1 FROM events_1", "read .events_1", "", policylang.ClassRead, false},
+		{"view", "SELECT 1 FROM v", "read public.customers, read public.v", "", policylang.ClassRead, false},
+		{"view over view", "SELECT 1 FROM app.over", "read app.over, read public.customers, read public.v", "", policylang.ClassRead, false},
+		{
+			"write to view", "DELETE FROM v",
+			"delete public.customers, delete public.orders, delete public.v, read public.customers, update public.notes",
+			"", policylang.ClassWrite, false,
+		},
+		{"partition", "SELECT 1 FROM app.events_1", "read app.events, read app.events_1", "", policylang.ClassRead, false},
+		{"partitioned", "INSERT INTO app.events VALUES (now())", "insert app.events, insert app.events_1", "pg_catalog.now", policylang.ClassWrite, false},
+		{
+			"cascades", "DELETE FROM customers WHERE id = 1",
+			"delete public.customers, delete public.orders, read public.customers, update public.notes", "", policylang.ClassWrite, false,
+		},
+		{
+			"update cascades", "UPDATE customers SET id = 1",
+			"update public.customers, update public.orders", "", policylang.ClassWrite, false,
+		},
+		{
+			"truncate", "TRUNCATE customers CASCADE",
+			"truncate ., truncate public.customers, truncate public.notes, truncate public.orders", "", policylang.ClassWrite, false,
+		},
+		{"rule", "INSERT INTO ruled VALUES (1)", "delete public.notes, insert public.ruled", "", policylang.ClassWrite, false},
+		{"user's function", "SELECT app.f()", "", "app.f", policylang.ClassFunction, true},
+		{"view that calls", "SELECT f FROM calls", "read public.calls", "app.f", policylang.ClassFunction, true},
+		{"overloaded name", "SELECT lower('x')", "", "lower", policylang.ClassRead, false},
+		{"harmless type", "SELECT 1::plain", "", "", policylang.ClassRead, false},
+		{"type with a check", "SELECT 1::checked", "", "", policylang.ClassFunction, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tree, err := statement.Parse(tt.sql, statement.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := *tree.Statements[0].Facts
+			got := lineage.Resolve(tree.Statements[0].Facts, env, cat)
+			var relations []string
+			for _, r := range got.Relations {
+				relations = append(relations, string(r.Verb)+" "+r.Schema+"."+r.Name)
+			}
+			slices.Sort(relations)
+			if diff := cmp.Diff(tt.relations, strings.Join(relations, ", ")); diff != "" {
+				t.Errorf("relations (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.functions, strings.Join(got.Functions, ", ")); diff != "" {
+				t.Errorf("functions (-want +got):\n%s", diff)
+			}
+			if got.Class != tt.class || got.Opaque != tt.opaque {
+				t.Errorf("class %s, opaque %v; want %s, %v", got.Class, got.Opaque, tt.class, tt.opaque)
+			}
+			if diff := cmp.Diff(before, *tree.Statements[0].Facts); diff != "" {
+				t.Errorf("the facts were changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestResolveUnknownPath leaves names alone that the search_path would resolve.
+func TestResolveUnknownPath(t *testing.T) {
+	cat := schema(t, baseline(t), resolveSchema)
+	tree, err := statement.Parse("SELECT app.f(), lower('x') FROM customers, public.v", statement.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := lineage.Resolve(tree.Statements[0].Facts, lineage.Environment{Database: cat.Database}, cat)
+	want := []policylang.Relation{
+		{Name: "customers", Verb: policylang.VerbRead},
+		{Schema: "public", Name: "customers", Verb: policylang.VerbRead},
+		{Schema: "public", Name: "v", Verb: policylang.VerbRead},
+	}
+	if diff := cmp.Diff(want, got.Relations); diff != "" {
+		t.Errorf("relations (-want +got):\n%s", diff)
+	}
+}
