@@ -359,7 +359,7 @@ func TestVerifyClaims(t *testing.T) {
 			if test.want == "" {
 				b.mustAccept(t, token)
 			} else {
-				b.mustRefuse(t, token, test.want)
+				_ = b.mustRefuse(t, token, test.want)
 			}
 		})
 	}
@@ -435,7 +435,7 @@ func TestVerifyForgeries(t *testing.T) {
 		{"padding", good + "=", oidc.CodeMalformed},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { b.mustRefuse(t, test.token, test.want) })
+		t.Run(test.name, func(t *testing.T) { _ = b.mustRefuse(t, test.token, test.want) })
 	}
 }
 
@@ -445,8 +445,8 @@ func TestVerifyTellsACutToken(t *testing.T) {
 	padded := func(n int) string {
 		return sign(t, key, nil, claimsAt(b.clock.Now(), map[string]any{"pad": strings.Repeat("x", n)}))
 	}
-	b.mustRefuse(t, padded(5000)[:4095], oidc.CodeTruncated)
-	b.mustRefuse(t, strings.Repeat("x", 4095), oidc.CodeTruncated)
+	_ = b.mustRefuse(t, padded(5000)[:4095], oidc.CodeTruncated)
+	_ = b.mustRefuse(t, strings.Repeat("x", 4095), oidc.CodeTruncated)
 
 	// The cut may fall into the signature, and a whole token may be that long.
 	base := len(padded(0))
@@ -454,7 +454,7 @@ func TestVerifyTellsACutToken(t *testing.T) {
 		if token := padded(n); len(token) == 4095 {
 			b.mustAccept(t, token)
 		} else if len(token) > 4095 {
-			b.mustRefuse(t, token[:4095], oidc.CodeTruncated)
+			_ = b.mustRefuse(t, token[:4095], oidc.CodeTruncated)
 			return
 		}
 	}
@@ -480,12 +480,12 @@ func TestVerifyIssuersFollowThePolicy(t *testing.T) {
 	if n := b.issuer.jwks.Load(); n != 1 {
 		t.Errorf("keys were read %d times, want 1 for both audiences", n)
 	}
-	b.mustRefuse(t, sign(t, key, nil, claimsAt(b.clock.Now(), map[string]any{
+	_ = b.mustRefuse(t, sign(t, key, nil, claimsAt(b.clock.Now(), map[string]any{
 		"iss": "https://no-audience.example.com", "aud": "",
 	})), oidc.CodeUnknownIssuer)
 
 	b.issuers.Store(&[]policylang.Issuer{})
-	b.mustRefuse(t, token(audience), oidc.CodeUnknownIssuer)
+	_ = b.mustRefuse(t, token(audience), oidc.CodeUnknownIssuer)
 
 	b.issuers.Store(&both)
 	b.mustAccept(t, token(audience))
