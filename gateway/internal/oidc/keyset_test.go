@@ -236,10 +236,10 @@ func TestIssuerAnswersThatAreRefused(t *testing.T) {
 		{"status", keys(http.StatusBadGateway, []byte("internal: secret text")), "status 502"},                                               //nolint:bodyclose // the answer is made in memory
 		{"another issuer", discovery(map[string]any{"issuer": "https://evil.example.com", "jwks_uri": issuerURL + "/jwks"}), "calls itself"}, //nolint:bodyclose // the answer is made in memory
 		{"plain keys", discovery(map[string]any{"issuer": issuerURL, "jwks_uri": "http://id.example.com/jwks"}), "not an https URL"},         //nolint:bodyclose // the answer is made in memory
-		{"no keys address", discovery(map[string]any{"issuer": issuerURL}), "jwks_uri"},
-		{"no JSON", keys(http.StatusOK, []byte("<html>")), "not the JSON"},
-		{"no list of keys", keys(http.StatusOK, map[string]any{}), "no list of keys"},
-		{"too long", keys(http.StatusOK, []byte(`{"keys":[]}`+strings.Repeat(" ", 1<<20))), "longer than 1048576 bytes"},
+		{"no keys address", discovery(map[string]any{"issuer": issuerURL}), "jwks_uri"},                                                      //nolint:bodyclose // the answer is made in memory
+		{"no JSON", keys(http.StatusOK, []byte("<html>")), "not the JSON"},                                                                   //nolint:bodyclose // the answer is made in memory
+		{"no list of keys", keys(http.StatusOK, map[string]any{}), "no list of keys"},                                                        //nolint:bodyclose // the answer is made in memory
+		{"too long", keys(http.StatusOK, []byte(`{"keys":[]}`+strings.Repeat(" ", 1<<20))), "longer than 1048576 bytes"},                     //nolint:bodyclose // the answer is made in memory
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
