@@ -83,9 +83,8 @@ type Mask string
 
 // The masks.
 const (
-	Redacted  Mask = "redacted"  // whole
-	LastFour  Mask = "last four" // but for the last four characters
-	Protected Mask = "any mask"  // named by a case
+	Redacted Mask = "redacted"  // whole
+	LastFour Mask = "last four" // but for the last four characters
 )
 
 // Standard returns the columns, as "schema.table.column", that are masked in

@@ -31,7 +31,10 @@ func (s *scramClient) bare() string { return "n=,r=" + s.nonce }
 func (s *scramClient) first() string { return "n,," + s.bare() }
 
 // final answers the server's first message.
-func (s *scramClient) final(server string) (string, error) {
+func (s *scramClient) final(server string) (string, error) { return s.finalWith(s.bare(), server) }
+
+// finalWith is final after another first message of ours.
+func (s *scramClient) finalWith(bare, server string) (string, error) {
 	fields := map[string]string{}
 	for f := range strings.SplitSeq(server, ",") {
 		k, v, _ := strings.Cut(f, "=")
@@ -55,7 +58,7 @@ func (s *scramClient) final(server string) (string, error) {
 	unproven := "c=biws,r=" + fields["r"]
 	clientKey := hmacSHA256(salted, "Client Key")
 	stored := sha256.Sum256(clientKey)
-	proof := hmacSHA256(stored[:], s.bare()+","+server+","+unproven)
+	proof := hmacSHA256(stored[:], bare+","+server+","+unproven)
 	for i := range proof {
 		proof[i] ^= clientKey[i]
 	}

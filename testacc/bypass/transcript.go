@@ -3,7 +3,6 @@ package bypass
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,7 +49,7 @@ func (r reply) line() string {
 		}
 		return b.String()
 	case 'C':
-		return "CommandComplete " + zeroTerminated(r.body)
+		return "CommandComplete " + oneLine(zeroTerminated(r.body))
 	case 'E':
 		return "ErrorResponse" + r.fields()
 	case 'N':
@@ -58,7 +57,7 @@ func (r reply) line() string {
 	case 'S':
 		return fmt.Sprintf("ParameterStatus %q", r.body)
 	case 'Z':
-		return fmt.Sprintf("ReadyForQuery %s", r.body)
+		return "ReadyForQuery " + oneLine(string(r.body))
 	case 'A':
 		return fmt.Sprintf("NotificationResponse %q", r.body[min(4, len(r.body)):])
 	case 't':
@@ -143,6 +142,9 @@ func (r reply) field(code byte) string {
 	return ""
 }
 
+// oneLine is a text with Go's escapes but without quotes.
+func oneLine(s string) string { return strings.Trim(strconv.Quote(s), `"`) }
+
 func zeroTerminated(b []byte) string {
 	text, _, _ := strings.Cut(string(b), "\x00")
 	return text
@@ -184,5 +186,5 @@ func (p *play) kinds() []string {
 			out = append(out, string(rune(r.kind)))
 		}
 	}
-	return slices.Clip(out)
+	return out
 }
