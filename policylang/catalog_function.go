@@ -40,7 +40,7 @@ type Function struct {
 	Names      []string    // of the input arguments; nil if none has one
 	Outputs    []Parameter // OUT, INOUT and TABLE parameters in order
 	Values     string      // those defaults, as pg_get_expr prints them; only of functions that are not the server's own
-	Source     string      // of a LANGUAGE sql function that is not the server's own: its statements
+	Source     string      // its statements, if it is written in SQL, or is a trigger's in PL/pgSQL, and not the server's own
 	SourceHash string      // MD5 of pg_proc.prosrc
 	Path       string      // its own SET search_path, as pg_proc.proconfig holds it; empty if none
 }

@@ -27,9 +27,12 @@ type CatalogRelation struct {
 	Name      string
 	Kind      RelationKind
 	Temporary bool
-	Partition bool   // a partition of a partitioned table
-	RowType   uint32 // the type of its rows; 0 for sequences
-	Columns   []Column
+	Partition bool // a partition of a partitioned table
+	// PartitionKey are the columns that say which partition a row is in; 0
+	// stands for an expression.
+	PartitionKey []int16
+	RowType      uint32 // the type of its rows; 0 for sequences
+	Columns      []Column
 
 	// Definition is the SELECT of a view or materialised view, as
 	// pg_get_viewdef prints it under an empty search_path.

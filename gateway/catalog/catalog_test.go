@@ -40,6 +40,7 @@ CREATE MATERIALIZED VIEW app.m AS SELECT v.mail FROM app.v;
 CREATE FUNCTION app.plain(a int, b text DEFAULT 'x') RETURNS int LANGUAGE sql STABLE SET search_path = app, public AS 'SELECT a';
 CREATE FUNCTION app.standard(a int) RETURNS int RETURN a + 1;
 CREATE FUNCTION app.tab(a int, OUT b text, OUT c int) RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN END';
+CREATE FUNCTION app.odd() RETURNS text LANGUAGE sql SET standard_conforming_strings = off AS 'SELECT 1';
 CREATE FUNCTION app.many(VARIADIC a int[]) RETURNS int LANGUAGE plpgsql AS 'BEGIN END';
 CREATE FUNCTION app.fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER t BEFORE INSERT OR DELETE ON app.orders FOR EACH ROW EXECUTE FUNCTION app.fire();
@@ -98,6 +99,8 @@ func TestLoad(t *testing.T) {
 			Name: "orders_lower", Columns: []int16{0, 2}, Expressions: "(id + 1)", Predicate: "(id > 3)",
 		}}},
 		{"partition", cat.RelationNamed("app", "events_1").Partition, true},
+		{"partition key", cat.RelationNamed("app", "events").PartitionKey, []int16{1}},
+		{"source under other settings", function("odd").Source, ""},
 		{"parents", child.Parents, []uint32{orders.OID}},
 		{"children", orders.Children, []uint32{child.OID}},
 		{"view", view.Definition, " SELECT c.id,\n    c.\"e\"\"m ail\" AS mail,\n    lower(c.upper) AS lower\n   FROM app.customers c;"},
@@ -127,6 +130,7 @@ func TestLoad(t *testing.T) {
 		{"outputs", function("tab").Outputs, []policylang.Parameter{{Name: "b", Type: 25}, {Name: "c", Type: 23}}},
 		{"security definer", function("tab").Definer, true},
 		{"set", function("tab").SetOf, true},
+		{"source of a trigger", function("fire").Source, "BEGIN RETURN NEW; END"},
 		{"source of another language", function("tab").Source, ""},
 		{"variadic", function("many").Variadic, true},
 		{"operator", cat.Function(cat.OperatorsNamed("app", "<+>")[0].Function).Name, "plain"},

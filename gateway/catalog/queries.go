@@ -59,6 +59,8 @@ func queries(version int, definitions, columns string) []query {
 			AND ` + columns + ` AND a.attrelid IN (SELECT oid FROM pg_catalog.pg_class WHERE relkind IN ` + relkinds + `)`, (*reader).column},
 		{"inheritance", `
 			SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno`, (*reader).parent},
+		{"partition keys", `
+			SELECT partrelid, partattrs FROM pg_catalog.pg_partitioned_table`, (*reader).partitionKey},
 		{"constraints", `
 			SELECT conrelid, conname, contype, pg_catalog.array_to_string(conkey, ' '),
 				confrelid, pg_catalog.array_to_string(confkey, ' '), confdeltype, confupdtype,
@@ -81,8 +83,10 @@ func queries(version int, definitions, columns string) []query {
 	}
 }
 
-// functionsSQL reads functions. Sources are read only of functions written in
-// SQL after initdb; SQL-standard bodies exist since PostgreSQL 14.
+// functionsSQL reads functions. Sources are read only of functions made after
+// initdb and written in SQL, or for triggers in PL/pgSQL, and only if no setting
+// of their own could change how the server reads them; SQL-standard bodies exist
+// since PostgreSQL 14.
 func functionsSQL(version int) string {
 	source := "p.prosrc"
 	if version >= 140000 {
@@ -93,7 +97,9 @@ func functionsSQL(version int) string {
 			p.provariadic <> 0, p.pronargdefaults, l.lanname, p.prorettype, p.proargtypes,
 			pg_catalog.array_to_string(p.proallargtypes, ' '), pg_catalog.array_to_string(p.proargmodes, ''),
 			pg_catalog.array_to_string(p.proargnames, pg_catalog.chr(1), ''),
-			CASE WHEN l.lanname = 'sql' AND p.oid >= 16384 THEN ` + source + ` END,
+			CASE WHEN p.oid >= 16384
+				AND (l.lanname = 'sql' OR (l.lanname = 'plpgsql' AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype))
+				AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s WHERE s NOT LIKE 'search\_path=%') THEN ` + source + ` END,
 			pg_catalog.md5(p.prosrc),
 			CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
 			(SELECT pg_catalog.substr(s, 13) FROM pg_catalog.unnest(p.proconfig) s WHERE s LIKE 'search\_path=%')

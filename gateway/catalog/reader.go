@@ -183,6 +183,12 @@ func (r *reader) parent(v row) {
 	}
 }
 
+func (r *reader) partitionKey(v row) {
+	if rel := r.relations[v.oid(0)]; rel != nil {
+		rel.PartitionKey = v.int16s(1)
+	}
+}
+
 func (r *reader) constraint(v row) {
 	if rel := r.relations[v.oid(0)]; rel != nil {
 		rel.Constraints = append(rel.Constraints, policylang.Constraint{

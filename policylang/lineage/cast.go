@@ -102,13 +102,16 @@ func (a *analyzer) typeTrusted(t *policylang.Type, depth int) bool {
 	if depth > maxTypeDepth {
 		return false
 	}
-	if t.OID < policylang.FirstUserOID {
-		return true
-	}
 	for c := range a.cat.CastsOf(t.OID) {
-		if f := a.cat.Function(c.Function); c.Function != 0 && (f == nil || functionTrust(f) != pureCode) {
+		if c.Function < policylang.FirstUserOID {
+			continue
+		}
+		if f := a.cat.Function(c.Function); f == nil || functionTrust(f) != pureCode {
 			return false
 		}
+	}
+	if t.OID < policylang.FirstUserOID {
+		return true
 	}
 	switch t.Kind {
 	case policylang.TypeDomain:

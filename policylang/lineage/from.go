@@ -87,6 +87,7 @@ func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation 
 	if isForbidden(r) && !a.stored {
 		a.refuse(CodeServer, location, "Use pg_roles.", "%s may not be read while values are masked for you", r.Name)
 	}
+	a.control(seen.partition, usePredicate, "choosing one of "+r.Name+"'s fellow partitions", location)
 	a.tainted = a.tainted || seen.tainted
 	a.secret = a.secret || seen.protected
 	a.touched = append(a.touched, seen.reads...)

@@ -17,9 +17,10 @@
 // pass, once its outputs are masked as Analysis says and errors are scrubbed
 // where it says so. The promise rests on the catalog being the server's own at
 // that moment, on the functions of the trust table computing nothing but from
-// their arguments, and leaves aside timing, what policies allow by their knobs,
-// and what stored code of the administrator (views, row policies, rules'
-// conditions) chooses to reveal.
+// their arguments. It leaves aside timing, sizes and the physical order of rows,
+// what policies allow by their knobs, that a unique or foreign key tells of a
+// value that a permitted write collides with, and what stored code of the
+// administrator (views, row policies, triggers) chooses to reveal.
 //
 // It is kept by construction: each kind of node of PostgreSQL's grammar has a
 // rule, and what has none is refused.

@@ -16,6 +16,8 @@ type Protection struct {
 	cat     *policylang.Catalog
 	entries map[policylang.ColumnID]*entry // protected columns
 	derived map[policylang.ColumnID]label  // generated columns computed from them
+	bound   map[policylang.ColumnID]*entry // columns that patterns name, or named before they were renamed
+	drifted []policylang.ColumnID          // of bound, those that no pattern names any more; sorted
 
 	memo   sync.Map // relation OID -> *relation: relations as statements see them
 	bodies sync.Map // function OID -> []*statement.Node: SQL functions
@@ -71,21 +73,64 @@ func unite(a, b []string) []string {
 // Protect binds masks to the columns of a catalog. Masks that only observe are
 // left out.
 func Protect(cat *policylang.Catalog, masks *policylang.MaskSet) *Protection {
-	p := &Protection{
+	p := newProtection(cat)
+	p.bindAll(masks)
+	p.complete()
+	return p
+}
+
+// Next is Protect for a later snapshot of the same database under the same
+// masks: a column that was bound by its name stays protected when it, its table
+// or its schema has been renamed, and what has the name now is protected, too.
+// [Protection.Drifted] lists such columns.
+func (p *Protection) Next(cat *policylang.Catalog, masks *policylang.MaskSet) *Protection {
+	next := newProtection(cat)
+	next.bindAll(masks)
+	for id, e := range p.bound {
+		r := cat.Relation(id.Relation)
+		if r == nil || r.Column(id.Column) == nil || next.bound[id] != nil {
+			continue
+		}
+		next.bound[id] = e
+		next.protect(id, e)
+		next.drifted = append(next.drifted, id)
+	}
+	slices.SortFunc(next.drifted, policylang.ColumnID.Compare)
+	next.complete()
+	return next
+}
+
+// Drifted lists the columns that are protected though no pattern names them any
+// more, sorted: the policy should be mended.
+func (p *Protection) Drifted() []policylang.ColumnID { return slices.Clone(p.drifted) }
+
+func newProtection(cat *policylang.Catalog) *Protection {
+	return &Protection{
 		cat:     cat,
 		entries: map[policylang.ColumnID]*entry{},
 		derived: map[policylang.ColumnID]label{},
+		bound:   map[policylang.ColumnID]*entry{},
 	}
-	if masks == nil || cat == nil {
-		return p
+}
+
+func (p *Protection) bindAll(masks *policylang.MaskSet) {
+	if masks == nil || p.cat == nil {
+		return
 	}
 	for i := range masks.Masks {
 		p.bind(&masks.Masks[i])
 	}
+	for id, e := range p.entries {
+		own := *e
+		p.bound[id] = &own
+	}
+}
+
+// complete adds what follows from the columns that are bound.
+func (p *Protection) complete() {
 	p.spread()
 	p.deriveGenerated()
 	p.bindViews()
-	return p
 }
 
 // Empty reports whether nothing is protected: then every statement passes as
@@ -140,17 +185,25 @@ func (p *Protection) shown(l label) (policylang.Transform, bool) {
 	if l.bottom() || l.derived || l.all {
 		return policylang.Transform{}, false
 	}
-	first := p.entries[l.columns[0]]
-	if first == nil {
+	if !p.alike(l.columns, l.columns[0]) {
 		return policylang.Transform{}, false
 	}
-	for _, id := range l.columns[1:] {
-		e := p.entries[id]
-		if e == nil || e.transform() != first.transform() || !slices.Equal(e.policies, first.policies) {
-			return policylang.Transform{}, false
+	return p.entries[l.columns[0]].transform(), true
+}
+
+// alike reports whether a column is protected as each of the others is.
+func (p *Protection) alike(columns []policylang.ColumnID, id policylang.ColumnID) bool {
+	e := p.entries[id]
+	if e == nil {
+		return false
+	}
+	for _, other := range columns {
+		o := p.entries[other]
+		if o == nil || o.transform() != e.transform() || !slices.Equal(o.policies, e.policies) {
+			return false
 		}
 	}
-	return first.transform(), true
+	return true
 }
 
 // policies returns the names of the policies that protect any of the columns.

@@ -14,6 +14,8 @@ type relation struct {
 	protected bool                        // a column's label is not bottom
 	tainted   bool                        // reading it runs something opaque
 	reads     []policylang.ColumnID       // columns that its definition reads
+	place     label                       // of what says which of its partitions a row is in
+	partition label                       // of what says that a row is in it, if it is a partition
 	base      *policylang.CatalogRelation // whose rows a simple view shows; nil otherwise
 }
 
@@ -51,10 +53,31 @@ func (p *Protection) see(r *policylang.CatalogRelation, building []uint32) *rela
 	for i := range seen.columns {
 		seen.protected = seen.protected || !seen.columns[i].label.bottom()
 	}
+	seen.place = keyOf(r, seen.columns)
+	if r.Partition {
+		for _, oid := range r.Parents {
+			if parent := p.cat.Relation(oid); parent != nil {
+				above := p.relation(parent, building)
+				seen.partition = join(seen.partition, join(above.place, above.partition))
+			}
+		}
+	}
 	for i := range r.RowPolicies {
 		seen.tainted = seen.tainted || p.rowPolicyOpaque(r, &r.RowPolicies[i])
 	}
 	return seen
+}
+
+// keyOf joins the labels of a partition key. One that is an expression may be of
+// any column.
+func keyOf(r *policylang.CatalogRelation, columns []column) label {
+	var l label
+	for i := range columns {
+		if slices.Contains(r.PartitionKey, columns[i].id.Column) || slices.Contains(r.PartitionKey, 0) {
+			l = join(l, columns[i].label)
+		}
+	}
+	return l.derive()
 }
 
 // plainColumns are the columns of a relation that holds its own rows.

@@ -72,7 +72,7 @@ func (a *analyzer) findColumn(s *scope, name string, location int32) (value, *it
 		if found == nil {
 			for _, i := range s.items {
 				if i.bare && !i.hidden(s) && i.rel != nil && isSystemColumn(i.rel, name) {
-					return systemColumn(name), i
+					return a.systemColumn(i.rel, name), i
 				}
 			}
 			continue
@@ -155,7 +155,7 @@ func (a *analyzer) field(i *item, name string, location int32) (value, bool) {
 	case found != nil:
 		return a.read(found), true
 	case i.rel != nil && isSystemColumn(i.rel, name):
-		return systemColumn(name), true
+		return a.systemColumn(i.rel, name), true
 	}
 	return value{}, false
 }
@@ -198,11 +198,14 @@ func isSystemColumn(r *policylang.CatalogRelation, name string) bool {
 }
 
 // systemColumn is a system column's value: where a row is and which
-// transactions wrote it, never what is in it.
-func systemColumn(name string) value {
+// transactions wrote it, never what is in it; but in which partition it is comes
+// from the partition key.
+func (a *analyzer) systemColumn(r *policylang.CatalogRelation, name string) value {
 	switch name {
 	case "tableoid":
-		return plain(typeOID)
+		place := a.prot.relation(r, a.building).place
+		a.mark(place)
+		return value{typ: typeOID, label: place}
 	case "ctid":
 		return plain(typeTID)
 	case "cmin", "cmax":

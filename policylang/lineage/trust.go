@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -160,6 +159,8 @@ func totalFunction(name string, nodes []*statement.Node, args []value) bool {
 	switch name {
 	case "sum": // of whole numbers, into a wider type
 		return len(args) == 1 && slices.Contains([]uint32{typeInt2, typeInt4, typeInt8}, args[0].typ)
+	case "split_part": // a position of 0 is refused at run time
+		return len(nodes) == 3 && isNatural(nodes[2]) && args[2].typ == typeInt4 && !isZero(nodes[2])
 	case "substr", "substring": // a negative length is refused at run time
 		return len(nodes) == 2 && args[1].typ == typeInt4 || len(nodes) == 3 && isNatural(nodes[2])
 	case "date_trunc", "date_part", "extract":
@@ -178,9 +179,7 @@ func isNatural(n *statement.Node) bool {
 	return ok && !c.Isnull && (c.GetIval() != nil && c.GetIval().Ival >= 0)
 }
 
-// trustedTrigger reports whether a trigger's function only computes from the
-// row.
-func trustedTrigger(f *policylang.Function) bool {
-	return f.OID < policylang.FirstUserOID &&
-		slices.Contains([]string{"suppress_redundant_updates_trigger", "tsvector_update_trigger", "tsvector_update_trigger_column"}, f.Name)
+func isZero(n *statement.Node) bool {
+	c, ok := statement.Unwrap(n).(*statement.A_Const)
+	return ok && c.GetIval().GetIval() == 0
 }

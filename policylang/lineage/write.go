@@ -98,7 +98,7 @@ func (a *analyzer) triggers(r *policylang.CatalogRelation, verb policylang.Verb,
 			continue
 		}
 		instead = instead || t.Bits&policylang.TriggerInstead != 0
-		if f := a.cat.Function(t.Function); f == nil || !trustedTrigger(f) {
+		if f := a.cat.Function(t.Function); f == nil || !a.triggerTrusted(r, f) {
 			a.opaque(location, "trigger "+t.Name+" on "+r.Name)
 		}
 	}
@@ -135,11 +135,39 @@ func (a *analyzer) assign(d *destination, name string, v value, location int32) 
 	if l.bottom() || a.stored {
 		return
 	}
-	if !l.derived && !l.all && !c.label.derived && len(union(c.label.columns, l.columns)) == len(c.label.columns) {
+	if !l.derived && !l.all && a.sameProtection(c, l.columns) {
 		return
 	}
 	a.refuse(CodeLaundering, location, "Write a value that does not come from masked columns, or ask to be exempted from the policy.",
 		"%s and may not be stored in %s.%s", a.describe(l), d.seen.rel.Name, name)
+}
+
+// sameProtection reports whether values of columns may be stored in c as they
+// are: c is one of them, or of the same type and protected alike, so that what
+// is shown of a value stays the same.
+func (a *analyzer) sameProtection(c *column, columns []policylang.ColumnID) bool {
+	if c.label.derived || c.label.bottom() {
+		return false
+	}
+	if len(union(c.label.columns, columns)) == len(c.label.columns) {
+		return true
+	}
+	typ, modifier := a.columnType(c.id)
+	for _, id := range columns {
+		if t, m := a.columnType(id); t != typ || m != modifier || !a.prot.alike(c.label.columns, id) {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *analyzer) columnType(id policylang.ColumnID) (typ uint32, modifier int32) {
+	if r := a.cat.Relation(id.Relation); r != nil {
+		if c := r.Column(id.Column); c != nil {
+			return c.Type, c.Modifier
+		}
+	}
+	return 0, 0
 }
 
 // checkType refuses to store into a column whose type runs opaque code.
