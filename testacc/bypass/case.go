@@ -55,10 +55,10 @@ func (c *Case) ID() string { return c.Category + "/" + c.Name }
 func (c *Case) Oracle() bool { return c.Guesses[0] != "" }
 
 // leavesNoTrace reports whether the case changes nothing that outlives its
-// connections: only the analyst's cases, who owns nothing and may write nowhere
+// connections: only cases of the analyst, who owns nothing and may write nowhere
 // but into large objects.
 func (c *Case) leavesNoTrace() bool {
-	if c.Role != "analyst" || len(c.Setup) > 0 || len(c.Teardown) > 0 {
+	if c.Role != "analyst" || c.Goal == Execute || len(c.Setup) > 0 || len(c.Teardown) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(c.Steps, func(s Step) bool {

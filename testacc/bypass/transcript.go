@@ -65,7 +65,7 @@ func (r reply) line() string {
 	case 'K':
 		return ""
 	}
-	return fmt.Sprintf("%c %q", r.kind, r.body)
+	return fmt.Sprintf("%s %q", oneLine(string(rune(r.kind))), r.body)
 }
 
 // columns describes the fields of a RowDescription.
@@ -126,7 +126,7 @@ func (r reply) fields() string {
 	var b strings.Builder
 	for f := range strings.SplitSeq(strings.TrimRight(string(r.body), "\x00"), "\x00") {
 		if f != "" {
-			fmt.Fprintf(&b, " %c=%q", f[0], f[1:])
+			fmt.Fprintf(&b, " %s=%q", oneLine(f[:1]), f[1:])
 		}
 	}
 	return b.String()

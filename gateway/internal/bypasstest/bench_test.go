@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -30,20 +31,30 @@ import (
 	"github.com/posternhq/postern/testacc/bypass"
 )
 
-// newCluster starts a server on which every attack of the corpus can work.
-func newCluster(t *testing.T) *pgtest.Cluster {
-	t.Helper()
-	cluster := pgtest.New(t, pgtest.Options{Settings: map[string]string{
+// cluster is a server on which every attack of the corpus can work.
+var cluster *pgtest.Cluster
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	var err error
+	cluster, err = pgtest.Start(pgtest.Options{Settings: map[string]string{
 		"wal_level": "logical", "max_replication_slots": "5", "max_prepared_transactions": "5", "shared_buffers": "128MB",
 		"full_page_writes": "off", "max_wal_size": "4GB",
 	}})
-	cluster.MustExec(t, "postgres", "CREATE ROLE postern LOGIN")
-	return cluster
+	if err == nil {
+		defer cluster.Stop()
+		err = cluster.Exec(context.Background(), "postgres", "CREATE ROLE postern LOGIN")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // newRunner returns a runner whose target is the server itself.
-func newRunner(t *testing.T, cluster *pgtest.Cluster) *bypass.Runner {
-	t.Helper()
+func newRunner() *bypass.Runner {
 	server := bypass.Endpoint{Address: net.JoinHostPort(cluster.Host, strconv.Itoa(cluster.Port))}
 	return &bypass.Runner{
 		Server: server, Target: server, Directory: filepath.Dir(cluster.LogFile()),
@@ -51,10 +62,8 @@ func newRunner(t *testing.T, cluster *pgtest.Cluster) *bypass.Runner {
 	}
 }
 
-// bench is a gateway before a cluster.
+// bench is a gateway before the cluster.
 type bench struct {
-	t        *testing.T
-	cluster  *pgtest.Cluster
 	issuer   *demoissuer.Issuer
 	live     *livepolicy.Live
 	key      *bundle.PrivateKey
@@ -62,9 +71,9 @@ type bench struct {
 	target   bypass.Endpoint
 }
 
-func newBench(t *testing.T, cluster *pgtest.Cluster) *bench {
+func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, cluster: cluster}
+	b := &bench{}
 	log := slog.New(slog.NewTextHandler(logFile(t), nil))
 	b.issuer = must(demoissuer.Start(demoissuer.Config{}))(t)
 	t.Cleanup(func() { _ = b.issuer.Close() })

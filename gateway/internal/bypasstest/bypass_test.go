@@ -5,8 +5,8 @@
 // By default each test runs a sample of the cases. POSTERN_BYPASS=all runs all
 // of them, and any other value those whose name contains it.
 //
-// testdata/known.txt lists the cases that are known to fail, each with its
-// reason; one that no longer fails must leave the list.
+// testdata/known.txt lists the cases that are known to fail, in all tests or in
+// one, each with its reason. What no longer fails must leave the list.
 package bypasstest
 
 import (
@@ -22,17 +22,15 @@ import (
 	"github.com/posternhq/postern/testacc/bypass"
 )
 
-// sampling is the part of the cases that runs by default.
-const sampling = 8
-
-// cases returns the cases to run.
-func cases(t *testing.T) []bypass.Case {
+// cases returns the cases to run: one in so many attacks, and twice as many of
+// the others, unless POSTERN_BYPASS says otherwise.
+func cases(t *testing.T, every int) []bypass.Case {
 	t.Helper()
-	all := must(bypass.Corpus())(t)
-	var out []bypass.Case
 	want := os.Getenv("POSTERN_BYPASS")
-	for i, c := range all {
-		if want == "all" || want != "" && strings.Contains(c.ID(), want) || want == "" && (i%sampling == 0 || !c.Goal.Attack() && i%2 == 0) {
+	var out []bypass.Case
+	for i, c := range must(bypass.Corpus())(t) {
+		sampled := i%every == 0 || !c.Goal.Attack() && i%(every/2) == 0
+		if want == "all" || want == "" && sampled || want != "" && strings.Contains(c.ID(), want) {
 			out = append(out, c)
 		}
 	}
@@ -45,7 +43,7 @@ func known(t *testing.T) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(string(must(os.ReadFile("testdata/known.txt"))(t))) {
 		if id, reason, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
-			out[id] = reason
+			out[strings.TrimPrefix(id, t.Name()+" ")] = reason
 		}
 	}
 	return out
@@ -95,15 +93,15 @@ func open(t *testing.T, r *bypass.Runner) *bypass.Runner {
 // TestStraight is the poison control: without a gateway each attack succeeds,
 // and none seems to that was not made.
 func TestStraight(t *testing.T) {
-	r := open(t, newRunner(t, newCluster(t)))
+	r := open(t, newRunner())
 	wants := map[bypass.Goal]bypass.Outcome{
 		bypass.Reveal: bypass.Revealed, bypass.Execute: bypass.Executed,
 		bypass.Allow: bypass.Served, bypass.Serve: bypass.Revealed, bypass.Control: bypass.Alive,
 	}
-	play(t, r, cases(t), nil, r.Run, func(res bypass.Result) bool {
+	play(t, r, cases(t, 24), nil, r.Run, func(res bypass.Result) bool {
 		return res.Outcome == wants[res.Case.Goal] || res.Outcome == bypass.Skipped || res.Case.Unproven
 	})
-	play(t, r, idle(cases(t)), nil, r.Run, func(res bypass.Result) bool { return !res.Outcome.Failure() })
+	play(t, r, idle(cases(t, 24)), nil, r.Run, func(res bypass.Result) bool { return !res.Outcome.Failure() })
 }
 
 // idle returns the cases that have an effect, without what brings it about.
@@ -123,8 +121,8 @@ func idle(cases []bypass.Case) []bypass.Case {
 // ask for, changed by edit.
 func gatewayRunner(t *testing.T, edit func(*policylang.Policy)) *bypass.Runner {
 	t.Helper()
-	b := newBench(t, newCluster(t))
-	r := newRunner(t, b.cluster)
+	b := newBench(t)
+	r := newRunner()
 	r.Target = b.target
 	r.Ignore = regexp.MustCompile(`Decision d_[0-9a-f]+`)
 	r.Use = func(_ context.Context, want bypass.Policy) error {
@@ -143,7 +141,7 @@ func holds(res bypass.Result) bool { return !res.Outcome.Failure() }
 // TestGateway holds a gateway to the corpus.
 func TestGateway(t *testing.T) {
 	r := open(t, gatewayRunner(t, nil))
-	play(t, r, cases(t), known(t), r.Run, holds)
+	play(t, r, cases(t, 6), known(t), r.Run, holds)
 }
 
 // TestGatewayExtended does so with every statement sent by the extended
@@ -151,7 +149,7 @@ func TestGateway(t *testing.T) {
 func TestGatewayExtended(t *testing.T) {
 	r := open(t, gatewayRunner(t, nil))
 	var out []bypass.Case
-	for i, c := range cases(t) {
+	for i, c := range cases(t, 24) {
 		out = append(out, c.Extended(i%2 == 0))
 	}
 	play(t, r, out, known(t), r.Run, holds)
@@ -161,15 +159,37 @@ func TestGatewayExtended(t *testing.T) {
 // masked: rules must see through what masking would refuse anyway.
 func TestRulesAlone(t *testing.T) {
 	r := open(t, gatewayRunner(t, func(p *policylang.Policy) { p.MaskingPolicies = nil }))
-	play(t, r, slices.DeleteFunc(cases(t), func(c bypass.Case) bool { return c.Goal != bypass.Execute }), known(t), r.Run, holds)
+	play(t, r, slices.DeleteFunc(cases(t, 24), func(c bypass.Case) bool { return c.Goal != bypass.Execute }), known(t), r.Run, holds)
 }
 
 // TestTwoWorlds compares a gateway's answers before two databases that differ
 // in protected values alone: any difference is a leak.
 func TestTwoWorlds(t *testing.T) {
 	here := open(t, gatewayRunner(t, nil))
+	play(t, here, cases(t, 24), known(t), compare(t, here), holds)
+}
+
+// TestTwoWorldsStraight is its poison control: a bare server's answers differ.
+func TestTwoWorldsStraight(t *testing.T) {
+	here := open(t, newRunner())
+	differ := 0
+	reveals := slices.DeleteFunc(cases(t, 24), func(c bypass.Case) bool { return c.Goal != bypass.Reveal || c.Unproven })
+	play(t, here, reveals, nil, compare(t, here), func(res bypass.Result) bool {
+		if res.Outcome == bypass.Revealed {
+			differ++
+		}
+		return true
+	})
+	if differ < len(reveals)*3/4 { // some attacks are after other things than values
+		t.Errorf("of %d attacks that reveal, %d show a difference", len(reveals), differ)
+	}
+}
+
+// compare returns what compares the runner's world with another.
+func compare(t *testing.T, here *bypass.Runner) func(context.Context, bypass.Case) bypass.Result {
+	t.Helper()
 	there := open(t, &bypass.Runner{
 		Server: here.Server, Target: here.Target, Directory: here.Directory, Use: here.Use, Ignore: here.Ignore, Rewrite: bypass.Elsewhere,
 	})
-	play(t, here, cases(t), known(t), func(ctx context.Context, c bypass.Case) bypass.Result { return here.Compare(ctx, c, there) }, holds)
+	return func(ctx context.Context, c bypass.Case) bypass.Result { return here.Compare(ctx, c, there) }
 }

@@ -10,7 +10,7 @@ func (b *bench) policy(want bypass.Policy) *policylang.Policy {
 	p := &policylang.Policy{
 		Gateways: []policylang.Gateway{{
 			Name:     "bypass",
-			Upstream: policylang.Upstream{Host: b.cluster.Host, Port: b.cluster.Port, TLS: "disable"},
+			Upstream: policylang.Upstream{Host: cluster.Host, Port: cluster.Port, TLS: "disable"},
 			Issuers:  []policylang.Issuer{{Name: "demo", URL: b.issuer.URL(), Audience: "postern"}},
 		}},
 		ApprovalGroups: []policylang.ApprovalGroup{{Name: "dba", Members: []string{"dba"}}},
@@ -51,7 +51,7 @@ func guards() []policylang.QueryRule {
 		deny("code", `statement.class == "function"`),
 		deny("server", `statement.class == "role"`),
 		deny("lock", `statement.commands.exists(c, c == "LOCK TABLE")`),
-		deny("schema", `statement.commands.exists(c, c.startsWith("DROP ") || c.startsWith("TRUNCATE") || c.startsWith("ALTER ") || c.startsWith("GRANT") || c.startsWith("REVOKE"))`),
+		deny("schema", `statement.commands.exists(c, c.startsWith("DROP ") || c.startsWith("TRUNCATE") || c.startsWith("ALTER ") || c.startsWith("GRANT") || c.startsWith("REVOKE") || c.startsWith("CREATE DATABASE"))`),
 		deny("create", `statement.commands.exists(c, c in ["CREATE FUNCTION", "CREATE PROCEDURE", "CREATE TRIGGER", "CREATE RULE", "CREATE EVENT TRIGGER",
 			"CREATE EXTENSION", "CREATE SERVER", "CREATE PUBLICATION", "CREATE SUBSCRIPTION"])`),
 		{
