@@ -219,8 +219,9 @@ type execution struct {
 	sql        string
 	bound      *relay.Bound
 	statements []considered
-	masked     bool     // masks apply to the session
-	approval   approval // by which it passed, if it was held
+	catalog    *policylang.Catalog // by which names were resolved; nil if it could not be read
+	masked     bool                // masks apply to the session
+	approval   approval            // by which it passed, if it was held
 	started    time.Time
 }
 
@@ -245,6 +246,7 @@ func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refu
 	if r != nil {
 		return x, r
 	}
+	x.catalog = names.catalog
 	if x.masked && len(ask.Targets) > 1 {
 		if r := onlyData(ask.Text); r != nil {
 			return x, r

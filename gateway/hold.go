@@ -18,15 +18,15 @@ import (
 // approval is what let a held text pass.
 type approval struct {
 	id        string
-	bundle    string // of the policy under which it was held
+	binding   string // of what was approved
 	groups    []string
 	approvers []string
 	waited    time.Duration
 }
 
 // covers reports whether an approval answers what is held now.
-func (a approval) covers(bundle string, groups []string) bool {
-	return a.id != "" && a.bundle == bundle && slices.Equal(a.groups, groups)
+func (a approval) covers(req *approve.Request) bool {
+	return a.id != "" && a.binding == req.Binding() && slices.Equal(a.groups, groupNames(req.Groups))
 }
 
 // hold waits until the text is approved, if any of its statements is held.
@@ -35,8 +35,7 @@ func (g *guard) hold(ctx context.Context, x *execution, ask *relay.Ask) *refusal
 	if req == nil {
 		return nil
 	}
-	groups := groupNames(req.Groups)
-	if bound := boundExecution(ask); bound != nil && bound.approval.covers(req.Bundle, groups) {
+	if bound := boundExecution(ask); bound != nil && bound.approval.covers(req) {
 		x.approval = bound.approval
 		return nil
 	}
@@ -51,17 +50,26 @@ func (g *guard) hold(ctx context.Context, x *execution, ask *relay.Ask) *refusal
 	if r != nil {
 		return r
 	}
-	// The policy may have changed meanwhile: what was approved is decided
-	// again as it now stands.
+	// The policy and the database may have changed meanwhile: what was approved
+	// is decided again as it now stands.
+	g.server.catalogs.Invalidate(g.info.Database)
 	again, r := g.consider(ctx, ask)
 	if r != nil {
 		return r
 	}
-	if now := g.approvalRequest(again); now != nil && (now.Bundle != req.Bundle || !slices.Equal(groupNames(now.Groups), groups)) {
-		return refusal.New(refusal.ApprovalExpired, "the policy changed while the statement was held").WithHint("Run the statement again.")
+	granted := approval{
+		id: outcome.ID, binding: req.Binding(), groups: groupNames(req.Groups),
+		approvers: outcome.Approvers, waited: g.server.cfg.Clock().Sub(began),
+	}
+	if now := g.approvalRequest(again); now != nil && !granted.covers(now) {
+		what := "what the statement's names stand for"
+		if now.Bundle != req.Bundle {
+			what = "the policy"
+		}
+		return refusal.New(refusal.ApprovalExpired, "%s changed while the statement was held", what).WithHint("Run the statement again.")
 	}
 	*x = *again
-	x.approval = approval{id: outcome.ID, bundle: req.Bundle, groups: groups, approvers: outcome.Approvers, waited: g.server.cfg.Clock().Sub(began)}
+	x.approval = granted
 	return nil
 }
 
@@ -111,9 +119,7 @@ func (g *guard) approvalRequest(x *execution) *approve.Request {
 		if m := s.decision.Message; m != "" && !slices.Contains(messages, m) {
 			messages = append(messages, m)
 		}
-		for _, rel := range s.facts.Relations {
-			req.Resolved = append(req.Resolved, fmt.Sprintf("%s %s.%s", rel.Verb, rel.Schema, rel.Name))
-		}
+		req.Resolved = append(req.Resolved, standsFor(s.facts, g.env.SearchPath, x.catalog)...)
 	}
 	if len(req.Rules) == 0 {
 		return nil

@@ -74,7 +74,7 @@ type Request struct {
 	SQL         string // exactly as the client sent it
 	Params      []Param
 	SearchPath  string
-	Resolved    []string // "relation 16401", "function 2200 sha256:…": what its names stand for
+	Resolved    []string // "delete relation 16401 public.orders", "call f function 16402 md5:…": what its names stand for
 	Groups      []policylang.ApprovalGroup
 	Rules       []string      // that hold it
 	Message     string        // of the rules
