@@ -24,11 +24,13 @@ var mayImport = map[string][]string{
 	"policylang":           {},
 	"policylang/source":    {"policylang"},
 	"policylang/condition": {"policylang"},
-	"policylang/statement": {"policylang"},
+	"policylang/statement": {"policylang", "policylang/internal/ast"},
 	"policylang/bundle":    {"policylang"},
-	"policylang/lineage":   {"policylang", "policylang/statement"},
+	"policylang/lineage":   {"policylang", "policylang/statement", "policylang/internal/ast"},
 	"policylang/compile":   {"policylang", "policylang/condition"},
-	"policylang/scenario":  {"policylang", "policylang/*"},
+	"policylang/scenario":  {"policylang", "policylang/*", "policylang/internal/ast"},
+
+	"policylang/internal/ast": {},
 
 	// The steps of the gateway never import each other.
 	"gateway/accept":       {"gateway/internal/*"},

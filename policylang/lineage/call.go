@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // called is the outcome of a call.
@@ -17,7 +17,7 @@ type called struct {
 }
 
 // funcCall follows a call of a function, aggregate or window function.
-func (a *analyzer) funcCall(n *statement.FuncCall, s *scope) called {
+func (a *analyzer) funcCall(n *ast.FuncCall, s *scope) called {
 	name := stringList(n.Funcname)
 	if len(name) == 0 {
 		a.unsupported(n, "this call")
@@ -33,7 +33,7 @@ func (a *analyzer) funcCall(n *statement.FuncCall, s *scope) called {
 	a.aggregate(n, s)
 	if n.AggWithinGroup {
 		for _, by := range n.AggOrder {
-			if sort, ok := statement.Unwrap(by).(*statement.SortBy); ok {
+			if sort, ok := ast.Unwrap(by).(*ast.SortBy); ok {
 				v := a.expr(sort.Node, s)
 				a.sortOperator(sort, v)
 				args = append(args, v)
@@ -52,7 +52,7 @@ func (a *analyzer) funcCall(n *statement.FuncCall, s *scope) called {
 
 // aggregate follows what decides which rows an aggregate sees, and in which
 // order.
-func (a *analyzer) aggregate(n *statement.FuncCall, s *scope) {
+func (a *analyzer) aggregate(n *ast.FuncCall, s *scope) {
 	a.predicate(n.AggFilter, s, "FILTER")
 	if !n.AggWithinGroup {
 		a.sort(n.AggOrder, s, nil, "ORDER BY of an aggregate")
@@ -61,7 +61,7 @@ func (a *analyzer) aggregate(n *statement.FuncCall, s *scope) {
 
 // dialect refuses spellings that the server reads otherwise than the parser
 // here does.
-func (a *analyzer) dialect(n *statement.FuncCall, name []string) bool {
+func (a *analyzer) dialect(n *ast.FuncCall, name []string) bool {
 	if n.Funcformat == coerceSQLSyntax && name[len(name)-1] == "system_user" && a.cat.ServerVersion < 160000 {
 		a.refuse(CodeUnsupported, n.Location, `Quote it, as "system_user".`, "system_user means something else to this server")
 		return false
@@ -72,12 +72,12 @@ func (a *analyzer) dialect(n *statement.FuncCall, name []string) bool {
 // apply follows a function applied to values, without anything that only a
 // call's syntax can say.
 func (a *analyzer) apply(name []string, args []value, location int32) called {
-	return a.call(name, args, &statement.FuncCall{Location: location})
+	return a.call(name, args, &ast.FuncCall{Location: location})
 }
 
 // call follows a function by its name: what it does is what the least trusted
 // function of that name and number of arguments does, whatever their types.
-func (a *analyzer) call(name []string, args []value, n *statement.FuncCall) called {
+func (a *analyzer) call(name []string, args []value, n *ast.FuncCall) called {
 	functions := a.functionsNamed(name, len(args))
 	if len(functions) == 0 {
 		a.unknownFunction(name, n.Location)
@@ -113,7 +113,7 @@ func (a *analyzer) call(name []string, args []value, n *statement.FuncCall) call
 
 // callKnown follows a call of functions that are known by what they are, not by
 // what they contain. v is made up of the arguments.
-func (a *analyzer) callKnown(functions []*policylang.Function, name []string, what string, args []value, v value, n *statement.FuncCall) value {
+func (a *analyzer) callKnown(functions []*policylang.Function, name []string, what string, args []value, v value, n *ast.FuncCall) value {
 	var all *verdict
 	for _, f := range functions {
 		all = all.worse(&verdict{trust: functionTrust(f), result: f.Result, builtin: f.OID < policylang.FirstUserOID})
@@ -233,7 +233,7 @@ func (a *analyzer) unknownFunction(name []string, location int32) {
 
 // projection follows a field of a row in functional notation: name(row) means
 // row.name if no function of that name takes a row.
-func (a *analyzer) projection(n *statement.FuncCall, name []string, args []value) (called, bool) {
+func (a *analyzer) projection(n *ast.FuncCall, name []string, args []value) (called, bool) {
 	if len(name) != 1 || len(args) != 1 || n.AggStar || n.AggDistinct || n.FuncVariadic ||
 		n.AggFilter != nil || len(n.AggOrder) > 0 || n.Over != nil {
 		return called{}, false
@@ -257,7 +257,7 @@ func (a *analyzer) takesRow(f *policylang.Function) bool {
 // setConfig follows set_config. Only settings of applications, whose names have
 // a dot, may be set by it: what else a session may set is decided by whoever
 // sees its SET statements.
-func (a *analyzer) setConfig(n *statement.FuncCall) {
+func (a *analyzer) setConfig(n *ast.FuncCall) {
 	if a.stored || len(n.Args) == 0 {
 		return
 	}

@@ -4,11 +4,11 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // cast follows a cast. Only one that leaves the value as it is keeps it direct.
-func (a *analyzer) cast(n *statement.TypeCast, s *scope) value {
+func (a *analyzer) cast(n *ast.TypeCast, s *scope) value {
 	v := a.expr(n.Arg, s)
 	t := a.typeNamed(n.TypeName)
 	if t == nil {
@@ -19,7 +19,7 @@ func (a *analyzer) cast(n *statement.TypeCast, s *scope) value {
 		a.opaque(n.Location, "type "+t.Name)
 		return value{label: everything(), typ: t.OID, risky: true}
 	}
-	if _, ok := statement.Unwrap(n.Arg).(*statement.A_Const); ok {
+	if _, ok := ast.Unwrap(n.Arg).(*ast.A_Const); ok {
 		return value{typ: t.OID, risky: t.Kind == policylang.TypeDomain} // read while parsing
 	}
 	if keepsValue(v.typ, t.OID, n.TypeName) {
@@ -54,7 +54,7 @@ func (a *analyzer) castFields(v value, t *policylang.Type) []column {
 }
 
 // typed checks a type that values are turned into, and returns a value of it.
-func (a *analyzer) typed(n *statement.TypeName) value {
+func (a *analyzer) typed(n *ast.TypeName) value {
 	t := a.typeNamed(n)
 	if t == nil {
 		return value{}
@@ -67,7 +67,7 @@ func (a *analyzer) typed(n *statement.TypeName) value {
 }
 
 // typeNamed resolves a type's name.
-func (a *analyzer) typeNamed(n *statement.TypeName) *policylang.Type {
+func (a *analyzer) typeNamed(n *ast.TypeName) *policylang.Type {
 	if n == nil {
 		return nil
 	}
@@ -179,7 +179,7 @@ func (a *analyzer) rowTypeTrusted(t *policylang.Type, depth int) bool {
 // keepsValue reports whether a cast is none at all: the type stays, or varchar
 // becomes text. A length would cut the value, and its mask would then show
 // other characters.
-func keepsValue(from, to uint32, n *statement.TypeName) bool {
+func keepsValue(from, to uint32, n *ast.TypeName) bool {
 	if from == 0 || len(n.Typmods) > 0 {
 		return false
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // definitionStatement follows a statement that defines or maintains something.
@@ -13,66 +13,66 @@ import (
 // under its policy, and no code may be left behind that Postern has not read.
 func (a *analyzer) definitionStatement(n any) {
 	switch n := n.(type) {
-	case *statement.CreateTableAsStmt:
+	case *ast.CreateTableAsStmt:
 		a.createTableAs(n)
-	case *statement.ViewStmt:
+	case *ast.ViewStmt:
 		a.stores(a.query(n.Query, nil, nil), n.View)
-	case *statement.CreateStmt:
+	case *ast.CreateStmt:
 		a.createTable(n)
-	case *statement.IndexStmt:
+	case *ast.IndexStmt:
 		a.createIndex(n)
-	case *statement.AlterTableStmt:
+	case *ast.AlterTableStmt:
 		a.alterTable(n)
-	case *statement.RenameStmt:
+	case *ast.RenameStmt:
 		a.unprotected(n.Relation, "rename it")
-	case *statement.AlterObjectSchemaStmt:
+	case *ast.AlterObjectSchemaStmt:
 		a.unprotected(n.Relation, "move it")
-	case *statement.AlterOwnerStmt:
+	case *ast.AlterOwnerStmt:
 		a.unprotected(n.Relation, "give it to somebody else")
-	case *statement.TruncateStmt:
+	case *ast.TruncateStmt:
 		a.truncate(n)
-	case *statement.CreateSeqStmt:
+	case *ast.CreateSeqStmt:
 		a.createRelation(n.Sequence)
-	case *statement.CreateSchemaStmt:
+	case *ast.CreateSchemaStmt:
 		for _, e := range n.SchemaElts {
-			a.definitionStatement(statement.Unwrap(e))
+			a.definitionStatement(ast.Unwrap(e))
 		}
-	case *statement.VacuumStmt:
+	case *ast.VacuumStmt:
 		for _, r := range n.Rels {
-			if v, ok := statement.Unwrap(r).(*statement.VacuumRelation); ok {
+			if v, ok := ast.Unwrap(r).(*ast.VacuumRelation); ok {
 				a.maintain(v.Relation)
 			}
 		}
 		a.tainted = true
-	case *statement.ClusterStmt:
+	case *ast.ClusterStmt:
 		a.maintain(n.Relation)
-	case *statement.ReindexStmt:
+	case *ast.ReindexStmt:
 		a.maintain(n.Relation)
 		a.tainted = true
-	case *statement.RefreshMatViewStmt:
+	case *ast.RefreshMatViewStmt:
 		a.maintain(n.Relation)
-	case *statement.CompositeTypeStmt:
+	case *ast.CompositeTypeStmt:
 		for _, c := range n.Coldeflist {
-			if d, ok := statement.Unwrap(c).(*statement.ColumnDef); ok {
+			if d, ok := ast.Unwrap(c).(*ast.ColumnDef); ok {
 				a.columnDef(d, nil)
 			}
 		}
-	case *statement.DropStmt, *statement.CommentStmt, *statement.GrantStmt, *statement.GrantRoleStmt,
-		*statement.AlterDefaultPrivilegesStmt, *statement.AlterSeqStmt, *statement.CreateEnumStmt, *statement.AlterEnumStmt,
-		*statement.DropOwnedStmt:
+	case *ast.DropStmt, *ast.CommentStmt, *ast.GrantStmt, *ast.GrantRoleStmt,
+		*ast.AlterDefaultPrivilegesStmt, *ast.AlterSeqStmt, *ast.CreateEnumStmt, *ast.AlterEnumStmt,
+		*ast.DropOwnedStmt:
 		// They neither read rows nor leave code behind.
-	case *statement.CallStmt:
+	case *ast.CallStmt:
 		a.opaque(-1, "procedure "+strings.Join(stringList(n.Funccall.GetFuncname()), "."))
-	case *statement.DoStmt:
+	case *ast.DoStmt:
 		a.opaque(-1, "the code of DO")
-	case *statement.CreateFunctionStmt, *statement.CreateTrigStmt, *statement.RuleStmt, *statement.CreatePolicyStmt,
-		*statement.AlterPolicyStmt, *statement.CreateCastStmt, *statement.CreateEventTrigStmt, *statement.CreateExtensionStmt,
-		*statement.DefineStmt, *statement.CreateOpClassStmt, *statement.CreateStatsStmt, *statement.CreateDomainStmt,
-		*statement.CreatePublicationStmt, *statement.AlterPublicationStmt, *statement.CreateSubscriptionStmt:
+	case *ast.CreateFunctionStmt, *ast.CreateTrigStmt, *ast.RuleStmt, *ast.CreatePolicyStmt,
+		*ast.AlterPolicyStmt, *ast.CreateCastStmt, *ast.CreateEventTrigStmt, *ast.CreateExtensionStmt,
+		*ast.DefineStmt, *ast.CreateOpClassStmt, *ast.CreateStatsStmt, *ast.CreateDomainStmt,
+		*ast.CreatePublicationStmt, *ast.AlterPublicationStmt, *ast.CreateSubscriptionStmt:
 		a.refuse(CodeOpaque, -1, "Ask somebody for whom no values are masked.",
 			"code, rules and statistics may not be defined while values are masked for you")
-	case *statement.LoadStmt, *statement.AlterSystemStmt, *statement.CreateForeignServerStmt, *statement.CreateForeignTableStmt,
-		*statement.CreateUserMappingStmt, *statement.ImportForeignSchemaStmt:
+	case *ast.LoadStmt, *ast.AlterSystemStmt, *ast.CreateForeignServerStmt, *ast.CreateForeignTableStmt,
+		*ast.CreateUserMappingStmt, *ast.ImportForeignSchemaStmt:
 		a.refuse(CodeServer, -1, "Ask somebody for whom no values are masked.",
 			"the server's own settings, files and connections may not be used while values are masked for you")
 	default:
@@ -81,13 +81,13 @@ func (a *analyzer) definitionStatement(n any) {
 }
 
 // stores refuses to store protected columns under a new name.
-func (a *analyzer) stores(columns []column, name *statement.RangeVar) {
+func (a *analyzer) stores(columns []column, name *ast.RangeVar) {
 	a.into(nil, columns, name.GetLocation())
 	a.createRelation(name)
 }
 
 // into follows where SELECT INTO and CREATE TABLE AS put their rows.
-func (a *analyzer) into(n *statement.IntoClause, columns []column, location int32) {
+func (a *analyzer) into(n *ast.IntoClause, columns []column, location int32) {
 	for i := range columns {
 		if l := columns[i].label; !l.bottom() {
 			a.refuse(CodeLaundering, location, "Leave the column out, or ask to be exempted from the policy.",
@@ -102,7 +102,7 @@ func (a *analyzer) into(n *statement.IntoClause, columns []column, location int3
 
 // createRelation refuses a new temporary relation that would stand before one
 // with protected columns.
-func (a *analyzer) createRelation(n *statement.RangeVar) {
+func (a *analyzer) createRelation(n *ast.RangeVar) {
 	if n == nil || (n.Relpersistence != "t" && n.Schemaname != "pg_temp") {
 		return
 	}
@@ -118,8 +118,8 @@ func (a *analyzer) createRelation(n *statement.RangeVar) {
 	}
 }
 
-func (a *analyzer) createTableAs(n *statement.CreateTableAsStmt) {
-	if _, ok := statement.Unwrap(n.Query).(*statement.ExecuteStmt); ok {
+func (a *analyzer) createTableAs(n *ast.CreateTableAsStmt) {
+	if _, ok := ast.Unwrap(n.Query).(*ast.ExecuteStmt); ok {
 		a.unsupported(nil, "CREATE TABLE … AS EXECUTE")
 		return
 	}
@@ -129,7 +129,7 @@ func (a *analyzer) createTableAs(n *statement.CreateTableAsStmt) {
 
 // unprotected finds a relation that is to change, and refuses one with
 // protected columns. It refuses what is no relation.
-func (a *analyzer) unprotected(n *statement.RangeVar, what string) *relation {
+func (a *analyzer) unprotected(n *ast.RangeVar, what string) *relation {
 	if n == nil {
 		a.unsupported(nil, "this change")
 		return nil
@@ -148,7 +148,7 @@ func (a *analyzer) unprotected(n *statement.RangeVar, what string) *relation {
 }
 
 // maintain follows VACUUM and its kin, which run the expressions of indexes.
-func (a *analyzer) maintain(n *statement.RangeVar) {
+func (a *analyzer) maintain(n *ast.RangeVar) {
 	if n == nil {
 		return
 	}
@@ -176,9 +176,9 @@ func (a *analyzer) maintain(n *statement.RangeVar) {
 	}
 }
 
-func (a *analyzer) truncate(n *statement.TruncateStmt) {
+func (a *analyzer) truncate(n *ast.TruncateStmt) {
 	for _, r := range n.Relations {
-		v, ok := statement.Unwrap(r).(*statement.RangeVar)
+		v, ok := ast.Unwrap(r).(*ast.RangeVar)
 		if !ok {
 			a.unsupported(n, "this TRUNCATE")
 			return
@@ -187,14 +187,14 @@ func (a *analyzer) truncate(n *statement.TruncateStmt) {
 	}
 }
 
-func (a *analyzer) createIndex(n *statement.IndexStmt) {
+func (a *analyzer) createIndex(n *ast.IndexStmt) {
 	seen := a.unprotected(n.Relation, "index it")
 	if seen == nil {
 		return
 	}
 	s := &scope{items: []*item{tableItem(seen.rel, seen.columns, seen.rel.Name)}}
 	for _, p := range slices.Concat(n.IndexParams, n.IndexIncludingParams) {
-		if e, ok := statement.Unwrap(p).(*statement.IndexElem); ok {
+		if e, ok := ast.Unwrap(p).(*ast.IndexElem); ok {
 			a.bottom(a.expr(e.Expr, s), "an index")
 		}
 	}
@@ -202,12 +202,12 @@ func (a *analyzer) createIndex(n *statement.IndexStmt) {
 }
 
 // createTable follows CREATE TABLE.
-func (a *analyzer) createTable(n *statement.CreateStmt) {
+func (a *analyzer) createTable(n *ast.CreateStmt) {
 	a.createRelation(n.Relation)
 	own := &item{alias: n.Relation.GetRelname(), named: true, bare: true, lateralOK: true}
 	s := &scope{items: []*item{own}}
 	for _, p := range n.InhRelations {
-		if v, ok := statement.Unwrap(p).(*statement.RangeVar); ok {
+		if v, ok := ast.Unwrap(p).(*ast.RangeVar); ok {
 			if seen := a.unprotected(v, "add a table to it"); seen != nil {
 				own.columns = append(own.columns, a.prot.namedColumns(seen.rel)...)
 			}
@@ -217,17 +217,17 @@ func (a *analyzer) createTable(n *statement.CreateStmt) {
 		own.columns = append(own.columns, a.fieldsOf(a.typed(n.OfTypename))...)
 	}
 	for _, e := range n.TableElts {
-		if d, ok := statement.Unwrap(e).(*statement.ColumnDef); ok {
+		if d, ok := ast.Unwrap(e).(*ast.ColumnDef); ok {
 			own.columns = append(own.columns, column{name: d.Colname})
 		}
 	}
 	for _, e := range slices.Concat(n.TableElts, n.Constraints) {
-		switch e := statement.Unwrap(e).(type) {
-		case *statement.ColumnDef:
+		switch e := ast.Unwrap(e).(type) {
+		case *ast.ColumnDef:
 			a.columnDef(e, s)
-		case *statement.Constraint:
+		case *ast.Constraint:
 			a.constraint(e, s)
-		case *statement.TableLikeClause:
+		case *ast.TableLikeClause:
 			a.unprotected(e.Relation, "copy its structure")
 		default:
 			a.unsupported(nil, "this part of CREATE TABLE")
@@ -237,10 +237,10 @@ func (a *analyzer) createTable(n *statement.CreateStmt) {
 }
 
 // partitioning follows PARTITION BY and the bounds of a partition.
-func (a *analyzer) partitioning(n *statement.CreateStmt, s *scope) {
+func (a *analyzer) partitioning(n *ast.CreateStmt, s *scope) {
 	if n.Partspec != nil {
 		for _, p := range n.Partspec.PartParams {
-			if e, ok := statement.Unwrap(p).(*statement.PartitionElem); ok {
+			if e, ok := ast.Unwrap(p).(*ast.PartitionElem); ok {
 				a.bottom(a.expr(e.Expr, s), "PARTITION BY")
 			}
 		}
@@ -248,15 +248,15 @@ func (a *analyzer) partitioning(n *statement.CreateStmt, s *scope) {
 	a.bounds(n.Partbound)
 }
 
-func (a *analyzer) bounds(b *statement.PartitionBoundSpec) {
+func (a *analyzer) bounds(b *ast.PartitionBoundSpec) {
 	if b == nil {
 		return
 	}
 	for _, d := range slices.Concat(b.Listdatums, b.Lowerdatums, b.Upperdatums) {
-		if r, ok := statement.Unwrap(d).(*statement.PartitionRangeDatum); ok {
+		if r, ok := ast.Unwrap(d).(*ast.PartitionRangeDatum); ok {
 			d = r.Value
 		}
-		if ref, ok := statement.Unwrap(d).(*statement.ColumnRef); ok && slices.Contains([]string{"minvalue", "maxvalue"}, lastString(ref.Fields)) {
+		if ref, ok := ast.Unwrap(d).(*ast.ColumnRef); ok && slices.Contains([]string{"minvalue", "maxvalue"}, lastString(ref.Fields)) {
 			continue
 		}
 		a.bottom(a.expr(d, nil), "a partition's bounds")
@@ -264,13 +264,13 @@ func (a *analyzer) bounds(b *statement.PartitionBoundSpec) {
 }
 
 // columnDef follows the definition of a column.
-func (a *analyzer) columnDef(d *statement.ColumnDef, s *scope) {
+func (a *analyzer) columnDef(d *ast.ColumnDef, s *scope) {
 	if d.TypeName != nil && !isSerial(d.TypeName) {
 		a.typed(d.TypeName)
 	}
 	a.bottom(a.expr(d.RawDefault, s), "DEFAULT")
 	for _, c := range d.Constraints {
-		if k, ok := statement.Unwrap(c).(*statement.Constraint); ok {
+		if k, ok := ast.Unwrap(c).(*ast.Constraint); ok {
 			a.constraint(k, s)
 		}
 	}
@@ -278,26 +278,26 @@ func (a *analyzer) columnDef(d *statement.ColumnDef, s *scope) {
 
 // isSerial reports whether a type is one of those that stand for an integer
 // with a sequence of its own.
-func isSerial(n *statement.TypeName) bool {
+func isSerial(n *ast.TypeName) bool {
 	names := stringList(n.Names)
 	return len(names) == 1 && slices.Contains([]string{"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"}, names[0])
 }
 
 // constraint follows a constraint. A foreign key to protected columns would
 // tell which values they have.
-func (a *analyzer) constraint(n *statement.Constraint, s *scope) {
+func (a *analyzer) constraint(n *ast.Constraint, s *scope) {
 	a.bottom(a.expr(n.RawExpr, s), "a constraint")
 	a.predicate(n.WhereClause, s, "a constraint")
 	for _, e := range n.Exclusions {
-		list, ok := statement.Unwrap(e).(*statement.List)
+		list, ok := ast.Unwrap(e).(*ast.List)
 		if !ok || len(list.Items) != 2 {
 			a.unsupported(nil, "this constraint")
 			return
 		}
-		if x, ok := statement.Unwrap(list.Items[0]).(*statement.IndexElem); ok {
+		if x, ok := ast.Unwrap(list.Items[0]).(*ast.IndexElem); ok {
 			a.bottom(a.expr(x.Expr, s), "a constraint")
 		}
-		if op, ok := statement.Unwrap(list.Items[1]).(*statement.List); ok {
+		if op, ok := ast.Unwrap(list.Items[1]).(*ast.List); ok {
 			a.operator(stringList(op.Items), value{}, value{}, n.Location)
 		}
 	}
@@ -333,14 +333,14 @@ var harmlessChanges = set(`
 	AT_ValidateConstraint AT_AddIndexConstraint`)
 
 // alterTable follows ALTER TABLE of a relation without protected columns.
-func (a *analyzer) alterTable(n *statement.AlterTableStmt) {
+func (a *analyzer) alterTable(n *ast.AlterTableStmt) {
 	seen := a.unprotected(n.Relation, "alter it")
 	if seen == nil {
 		return
 	}
 	s := &scope{items: []*item{tableItem(seen.rel, slices.Clone(seen.columns), seen.rel.Name)}}
 	for _, c := range n.Cmds {
-		cmd, ok := statement.Unwrap(c).(*statement.AlterTableCmd)
+		cmd, ok := ast.Unwrap(c).(*ast.AlterTableCmd)
 		if !ok {
 			a.unsupported(nil, "this ALTER TABLE")
 			return
@@ -349,10 +349,10 @@ func (a *analyzer) alterTable(n *statement.AlterTableStmt) {
 	}
 }
 
-func (a *analyzer) alterTableCommand(cmd *statement.AlterTableCmd, s *scope) {
+func (a *analyzer) alterTableCommand(cmd *ast.AlterTableCmd, s *scope) {
 	kind := cmd.Subtype.String()
-	switch def := statement.Unwrap(cmd.Def).(type) {
-	case *statement.ColumnDef:
+	switch def := ast.Unwrap(cmd.Def).(type) {
+	case *ast.ColumnDef:
 		switch kind {
 		case "AT_AddColumn":
 			s.items[0].columns = append(s.items[0].columns, column{name: def.Colname})
@@ -362,18 +362,18 @@ func (a *analyzer) alterTableCommand(cmd *statement.AlterTableCmd, s *scope) {
 			a.columnDef(def, s)
 			return
 		}
-	case *statement.Constraint:
+	case *ast.Constraint:
 		if kind == "AT_AddConstraint" {
 			a.constraint(def, s)
 			return
 		}
-	case *statement.PartitionCmd:
+	case *ast.PartitionCmd:
 		if kind == "AT_AttachPartition" {
 			a.unprotected(def.Name, "attach it")
 			a.bounds(def.Bound)
 			return
 		}
-	case *statement.RangeVar:
+	case *ast.RangeVar:
 		if kind == "AT_AddInherit" {
 			a.unprotected(def, "add a table to it")
 			return

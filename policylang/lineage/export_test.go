@@ -2,28 +2,28 @@ package lineage
 
 import (
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // AnalyzeNode follows a node as a statement, for tests of nodes that no text
 // parses to.
-func AnalyzeNode(n *statement.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
+func AnalyzeNode(n *ast.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
 	a := newAnalyzer(env, cat, prot)
 	a.statement(n)
 	return a.refusal
 }
 
 // AnalyzeExpression follows a node as an expression.
-func AnalyzeExpression(n *statement.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
+func AnalyzeExpression(n *ast.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
 	a := newAnalyzer(env, cat, prot)
 	a.expr(n, &scope{})
 	return a.refusal
 }
 
 // AnalyzeFrom follows a node as an item of FROM.
-func AnalyzeFrom(n *statement.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
+func AnalyzeFrom(n *ast.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
 	a := newAnalyzer(env, cat, prot)
-	a.from([]*statement.Node{n}, &scope{})
+	a.from([]*ast.Node{n}, &scope{})
 	return a.refusal
 }
 

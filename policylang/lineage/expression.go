@@ -3,12 +3,12 @@ package lineage
 import (
 	"strings"
 
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // expr follows an expression. A nil node is bottom.
-func (a *analyzer) expr(n *statement.Node, s *scope) value {
-	inner := statement.Unwrap(n)
+func (a *analyzer) expr(n *ast.Node, s *scope) value {
+	inner := ast.Unwrap(n)
 	if inner == nil {
 		return value{}
 	}
@@ -17,63 +17,63 @@ func (a *analyzer) expr(n *statement.Node, s *scope) value {
 	}
 	defer a.leave()
 	switch n := inner.(type) {
-	case *statement.ColumnRef:
+	case *ast.ColumnRef:
 		return a.columnRef(n, s)
-	case *statement.A_Const:
+	case *ast.A_Const:
 		return constant(n)
-	case *statement.ParamRef:
+	case *ast.ParamRef:
 		return param(n, s)
-	case *statement.SQLValueFunction:
+	case *ast.SQLValueFunction:
 		return plain(sqlValueType(int32(n.Op)))
-	case *statement.SetToDefault:
+	case *ast.SetToDefault:
 		a.refuse(CodeUnsupported, n.Location, "", "DEFAULT is not allowed in this context")
 		return value{}
-	case *statement.A_Expr:
+	case *ast.A_Expr:
 		return a.operation(n, s)
-	case *statement.BoolExpr:
+	case *ast.BoolExpr:
 		return a.shortCircuit(n.Args, s, typeBool, n.Location)
-	case *statement.NullTest:
+	case *ast.NullTest:
 		return a.expr(n.Arg, s).computed(typeBool)
-	case *statement.BooleanTest:
+	case *ast.BooleanTest:
 		return a.expr(n.Arg, s).computed(typeBool)
-	case *statement.CaseExpr:
+	case *ast.CaseExpr:
 		return a.caseExpr(n, s)
-	case *statement.CoalesceExpr:
+	case *ast.CoalesceExpr:
 		return a.shortCircuit(n.Args, s, 0, n.Location)
-	case *statement.MinMaxExpr:
+	case *ast.MinMaxExpr:
 		return a.minMax(n, s)
-	case *statement.A_ArrayExpr:
+	case *ast.A_ArrayExpr:
 		return a.all(n.Elements, s)
-	case *statement.RowExpr:
+	case *ast.RowExpr:
 		return a.row(n, s)
-	case *statement.CollateClause:
+	case *ast.CollateClause:
 		return a.collate(n, s)
-	case *statement.A_Indirection:
+	case *ast.A_Indirection:
 		return a.indirection(a.expr(n.Arg, s), n.Indirection, s, locate(n.Arg))
-	case *statement.FuncCall:
+	case *ast.FuncCall:
 		return a.funcCall(n, s).value
-	case *statement.TypeCast:
+	case *ast.TypeCast:
 		return a.cast(n, s)
-	case *statement.SubLink:
+	case *ast.SubLink:
 		return a.subLink(n, s)
-	case *statement.NamedArgExpr:
+	case *ast.NamedArgExpr:
 		return a.expr(n.Arg, s)
-	case *statement.GroupingFunc:
+	case *ast.GroupingFunc:
 		a.control(a.all(n.Args, s).label, useGroup, "GROUPING", n.Location)
 		return plain(typeInt4)
-	case *statement.CurrentOfExpr:
+	case *ast.CurrentOfExpr:
 		return plain(typeBool)
-	case *statement.MultiAssignRef:
+	case *ast.MultiAssignRef:
 		return a.multiAssign(n, s)
-	case *statement.List:
+	case *ast.List:
 		return a.all(n.Items, s)
-	case *statement.XmlExpr:
+	case *ast.XmlExpr:
 		return a.xmlExpr(n, s)
-	case *statement.XmlSerialize:
+	case *ast.XmlSerialize:
 		return a.fallible(a.expr(n.Expr, s).with(a.typed(n.TypeName)), "XMLSERIALIZE", n.Location)
-	case *statement.JsonObjectConstructor, *statement.JsonArrayConstructor, *statement.JsonArrayQueryConstructor,
-		*statement.JsonObjectAgg, *statement.JsonArrayAgg, *statement.JsonIsPredicate, *statement.JsonValueExpr,
-		*statement.JsonKeyValue:
+	case *ast.JsonObjectConstructor, *ast.JsonArrayConstructor, *ast.JsonArrayQueryConstructor,
+		*ast.JsonObjectAgg, *ast.JsonArrayAgg, *ast.JsonIsPredicate, *ast.JsonValueExpr,
+		*ast.JsonKeyValue:
 		return a.json(n, s)
 	default:
 		a.unsupported(n, "this expression")
@@ -82,7 +82,7 @@ func (a *analyzer) expr(n *statement.Node, s *scope) value {
 }
 
 // all follows expressions whose values make up one.
-func (a *analyzer) all(list []*statement.Node, s *scope) value {
+func (a *analyzer) all(list []*ast.Node, s *scope) value {
 	var v value
 	for _, n := range list {
 		v = v.with(a.expr(n, s))
@@ -91,7 +91,7 @@ func (a *analyzer) all(list []*statement.Node, s *scope) value {
 }
 
 // constant is a literal; its type is what PostgreSQL first thinks it is.
-func constant(n *statement.A_Const) value {
+func constant(n *ast.A_Const) value {
 	switch {
 	case n.Isnull, n.GetSval() != nil:
 		return plain(typeUnknown)
@@ -105,7 +105,7 @@ func constant(n *statement.A_Const) value {
 
 // param is a parameter: what the client sends, or an argument of the SQL
 // function whose body is followed.
-func param(n *statement.ParamRef, s *scope) value {
+func param(n *ast.ParamRef, s *scope) value {
 	for ; s != nil; s = s.parent {
 		if s.params != nil {
 			if i := int(n.Number) - 1; i >= 0 && i < len(s.params) {
@@ -119,7 +119,7 @@ func param(n *statement.ParamRef, s *scope) value {
 
 // columnRef follows a name: a column, a whole row, or a function in attribute
 // notation.
-func (a *analyzer) columnRef(n *statement.ColumnRef, s *scope) value {
+func (a *analyzer) columnRef(n *ast.ColumnRef, s *scope) value {
 	if len(n.Fields) == 0 {
 		a.unsupported(n, "this column reference")
 		return value{}
@@ -235,15 +235,15 @@ func (a *analyzer) qualifier(names []string, s *scope, location int32) *item {
 }
 
 // indirection follows subscripts and field selections.
-func (a *analyzer) indirection(base value, list []*statement.Node, s *scope, location int32) value {
+func (a *analyzer) indirection(base value, list []*ast.Node, s *scope, location int32) value {
 	v := base
 	for _, n := range list {
-		switch n := statement.Unwrap(n).(type) {
-		case *statement.A_Indices:
+		switch n := ast.Unwrap(n).(type) {
+		case *ast.A_Indices:
 			v = a.subscript(v, a.expr(n.Lidx, s).with(a.expr(n.Uidx, s)), n.IsSlice)
-		case *statement.String:
+		case *ast.String:
 			v = a.selectField(v, n.Sval, location)
-		case *statement.A_Star: // a whole row, except at the end of a select list's entry
+		case *ast.A_Star: // a whole row, except at the end of a select list's entry
 		default:
 			a.unsupported(n, "this subscript")
 		}
@@ -297,7 +297,7 @@ func (a *analyzer) attribute(name string, v value, location int32) value {
 
 // shortCircuit follows expressions of which later ones may not be evaluated,
 // depending on earlier ones: AND, OR and COALESCE.
-func (a *analyzer) shortCircuit(list []*statement.Node, s *scope, typ uint32, location int32) value {
+func (a *analyzer) shortCircuit(list []*ast.Node, s *scope, typ uint32, location int32) value {
 	var v value
 	for i, n := range list {
 		e := a.expr(n, s)
@@ -321,7 +321,7 @@ func (a *analyzer) shortCircuit(list []*statement.Node, s *scope, typ uint32, lo
 }
 
 // caseExpr follows CASE: the result depends on the conditions.
-func (a *analyzer) caseExpr(n *statement.CaseExpr, s *scope) value {
+func (a *analyzer) caseExpr(n *ast.CaseExpr, s *scope) value {
 	conditions := a.expr(n.Arg, s)
 	v := value{}
 	guarded := func(e value, location int32) {
@@ -331,9 +331,9 @@ func (a *analyzer) caseExpr(n *statement.CaseExpr, s *scope) value {
 	}
 	types := resultType{}
 	for _, w := range n.Args {
-		when, ok := statement.Unwrap(w).(*statement.CaseWhen)
+		when, ok := ast.Unwrap(w).(*ast.CaseWhen)
 		if !ok {
-			a.unsupported(statement.Unwrap(w), "this CASE")
+			a.unsupported(ast.Unwrap(w), "this CASE")
 			return v
 		}
 		c := a.expr(when.Expr, s)
@@ -386,7 +386,7 @@ func (t *resultType) common() uint32 {
 	return t.typ
 }
 
-func (a *analyzer) minMax(n *statement.MinMaxExpr, s *scope) value {
+func (a *analyzer) minMax(n *ast.MinMaxExpr, s *scope) value {
 	var v value
 	var types resultType
 	for _, arg := range n.Args {
@@ -399,7 +399,7 @@ func (a *analyzer) minMax(n *statement.MinMaxExpr, s *scope) value {
 }
 
 // row follows ROW(…), in which stars are expanded.
-func (a *analyzer) row(n *statement.RowExpr, s *scope) value {
+func (a *analyzer) row(n *ast.RowExpr, s *scope) value {
 	out := value{typ: typeRecord, fields: []column{}}
 	for _, arg := range n.Args {
 		if columns, ok := a.star(arg, s); ok {
@@ -418,14 +418,14 @@ func (a *analyzer) row(n *statement.RowExpr, s *scope) value {
 }
 
 // collate follows COLLATE, which leaves the value as it is.
-func (a *analyzer) collate(n *statement.CollateClause, s *scope) value {
+func (a *analyzer) collate(n *ast.CollateClause, s *scope) value {
 	v := a.expr(n.Arg, s)
 	v.fields = nil
 	return v
 }
 
 // subLink follows a sub-select in an expression.
-func (a *analyzer) subLink(n *statement.SubLink, s *scope) value {
+func (a *analyzer) subLink(n *ast.SubLink, s *scope) value {
 	inner := &scope{parent: s}
 	if n.SubLinkType == subLinkExists {
 		a.query(n.Subselect, inner, nil)
@@ -469,14 +469,14 @@ func (a *analyzer) arrayOf(typ uint32) uint32 {
 }
 
 // multiAssign follows one column of SET (a, b) = ….
-func (a *analyzer) multiAssign(n *statement.MultiAssignRef, s *scope) value {
+func (a *analyzer) multiAssign(n *ast.MultiAssignRef, s *scope) value {
 	i := int(n.Colno) - 1
-	switch source := statement.Unwrap(n.Source).(type) {
-	case *statement.RowExpr:
+	switch source := ast.Unwrap(n.Source).(type) {
+	case *ast.RowExpr:
 		if i >= 0 && i < len(source.Args) {
 			return a.expr(source.Args[i], s)
 		}
-	case *statement.SubLink:
+	case *ast.SubLink:
 		columns := a.query(source.Subselect, &scope{parent: s}, nil)
 		if i >= 0 && i < len(columns) {
 			v := columns[i].value()

@@ -4,12 +4,12 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // from adds the items of a FROM list to a scope, left to right. While the list
 // is read, earlier items are visible to LATERAL ones only.
-func (a *analyzer) from(list []*statement.Node, s *scope) {
+func (a *analyzer) from(list []*ast.Node, s *scope) {
 	for _, n := range list {
 		items := a.fromItem(n, s)
 		setLateral(items, true, true)
@@ -19,23 +19,23 @@ func (a *analyzer) from(list []*statement.Node, s *scope) {
 }
 
 // fromItem reads one item of FROM into the name space that it makes.
-func (a *analyzer) fromItem(n *statement.Node, s *scope) []*item {
+func (a *analyzer) fromItem(n *ast.Node, s *scope) []*item {
 	if !a.enter() {
 		return nil
 	}
 	defer a.leave()
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.RangeVar:
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.RangeVar:
 		return one(a.table(n, s))
-	case *statement.RangeSubselect:
+	case *ast.RangeSubselect:
 		return one(a.subselect(n, s))
-	case *statement.RangeFunction:
+	case *ast.RangeFunction:
 		return one(a.functionItem(n, s))
-	case *statement.RangeTableFunc:
+	case *ast.RangeTableFunc:
 		return one(a.xmlTable(n, s))
-	case *statement.RangeTableSample:
+	case *ast.RangeTableSample:
 		return one(a.sample(n, s))
-	case *statement.JoinExpr:
+	case *ast.JoinExpr:
 		return a.join(n, s)
 	}
 	a.unsupported(n, "this kind of FROM item")
@@ -50,7 +50,7 @@ func one(i *item) []*item {
 }
 
 // table reads a table, view or WITH query.
-func (a *analyzer) table(n *statement.RangeVar, s *scope) *item {
+func (a *analyzer) table(n *ast.RangeVar, s *scope) *item {
 	if n.Schemaname == "" {
 		if c := findCTE(s, n.Relname); c != nil {
 			i := &item{alias: n.Relname, named: true, bare: true, lateralOK: true}
@@ -72,7 +72,7 @@ func (a *analyzer) table(n *statement.RangeVar, s *scope) *item {
 	return i
 }
 
-func setAlias(i *item, alias *statement.Alias) {
+func setAlias(i *item, alias *ast.Alias) {
 	if alias != nil && alias.Aliasname != "" {
 		i.alias, i.renamed = alias.Aliasname, true
 	}
@@ -96,7 +96,7 @@ func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation 
 }
 
 // findRelation finds the relation that a name means, WITH queries aside.
-func (a *analyzer) findRelation(n *statement.RangeVar) *policylang.CatalogRelation {
+func (a *analyzer) findRelation(n *ast.RangeVar) *policylang.CatalogRelation {
 	if n == nil {
 		a.unsupported(nil, "a statement without a relation")
 		return nil
@@ -143,7 +143,7 @@ func (a *analyzer) unknownPath(location int32, name string) {
 // checkShadow refuses a temporary relation that stands before one that holds
 // protected columns: were it gone by the time the statement runs, the name
 // would mean the other.
-func (a *analyzer) checkShadow(r *policylang.CatalogRelation, n *statement.RangeVar) {
+func (a *analyzer) checkShadow(r *policylang.CatalogRelation, n *ast.RangeVar) {
 	if r == nil || !r.Temporary || a.stored {
 		return
 	}
@@ -157,7 +157,7 @@ func (a *analyzer) checkShadow(r *policylang.CatalogRelation, n *statement.Range
 }
 
 // rename gives columns the names of an alias list, in place.
-func (a *analyzer) rename(columns []column, alias *statement.Alias, location int32) []column {
+func (a *analyzer) rename(columns []column, alias *ast.Alias, location int32) []column {
 	if alias == nil {
 		return columns
 	}
@@ -173,7 +173,7 @@ func (a *analyzer) rename(columns []column, alias *statement.Alias, location int
 }
 
 // subselect reads a sub-select in FROM.
-func (a *analyzer) subselect(n *statement.RangeSubselect, s *scope) *item {
+func (a *analyzer) subselect(n *ast.RangeSubselect, s *scope) *item {
 	columns := a.lateral(n.Lateral, s, func() []column { return a.query(n.Subquery, s, nil) })
 	i := &item{columns: a.rename(settle(columns), n.Alias, -1), bare: true, lateralOK: true}
 	if n.Alias != nil {
@@ -192,8 +192,8 @@ func (a *analyzer) lateral(on bool, s *scope, read func() []column) []column {
 
 // sample reads a table with TABLESAMPLE. Its arguments decide which rows there
 // are.
-func (a *analyzer) sample(n *statement.RangeTableSample, s *scope) *item {
-	v, ok := statement.Unwrap(n.Relation).(*statement.RangeVar)
+func (a *analyzer) sample(n *ast.RangeTableSample, s *scope) *item {
+	v, ok := ast.Unwrap(n.Relation).(*ast.RangeVar)
 	if !ok {
 		a.unsupported(n, "TABLESAMPLE of something else than a table")
 		return nil
@@ -216,7 +216,7 @@ func (a *analyzer) sample(n *statement.RangeTableSample, s *scope) *item {
 
 // join reads a JOIN. One without USING, NATURAL or an alias leaves the name
 // space of its sides as it is: its own columns are theirs, in order.
-func (a *analyzer) join(n *statement.JoinExpr, s *scope) []*item {
+func (a *analyzer) join(n *ast.JoinExpr, s *scope) []*item {
 	left := a.fromItem(n.Larg, s)
 	setLateral(left, true, n.Jointype == joinInner || n.Jointype == joinLeft)
 	kept := len(s.items)
@@ -245,7 +245,7 @@ func (a *analyzer) join(n *statement.JoinExpr, s *scope) []*item {
 }
 
 // joinItem makes the item of a join that has columns of its own.
-func (a *analyzer) joinItem(n *statement.JoinExpr, merged []column, left, right []*item) []*item {
+func (a *analyzer) joinItem(n *ast.JoinExpr, merged []column, left, right []*item) []*item {
 	columns := slices.Clone(merged)
 	isMerged := func(name string) bool {
 		return slices.ContainsFunc(merged, func(m column) bool { return m.name == name })
@@ -298,7 +298,7 @@ func (a *analyzer) bareColumns(items []*item) []*column {
 
 // mergedColumns are the columns that USING or NATURAL makes one of, in the
 // order in which * shows them. Comparing them decides which rows there are.
-func (a *analyzer) mergedColumns(n *statement.JoinExpr, left, right []*item) []column {
+func (a *analyzer) mergedColumns(n *ast.JoinExpr, left, right []*item) []column {
 	names := stringList(n.UsingClause)
 	if !n.IsNatural && len(names) == 0 {
 		return nil
@@ -325,7 +325,7 @@ func (a *analyzer) mergedColumns(n *statement.JoinExpr, left, right []*item) []c
 	return merged
 }
 
-func usingClause(n *statement.JoinExpr) string {
+func usingClause(n *ast.JoinExpr) string {
 	if n.IsNatural {
 		return "NATURAL JOIN"
 	}
@@ -366,13 +366,13 @@ func (a *analyzer) usingColumn(columns []*column, name string) *column {
 }
 
 // stringList reads a list of names.
-func stringList(list []*statement.Node) []string {
+func stringList(list []*ast.Node) []string {
 	if len(list) == 0 {
 		return nil
 	}
 	out := make([]string, len(list))
 	for i, n := range list {
-		if s, ok := statement.Unwrap(n).(*statement.String); ok {
+		if s, ok := ast.Unwrap(n).(*ast.String); ok {
 			out[i] = s.Sval
 		}
 	}

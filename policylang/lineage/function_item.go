@@ -4,11 +4,11 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // functionItem reads functions in FROM. They see the items to their left.
-func (a *analyzer) functionItem(n *statement.RangeFunction, s *scope) *item {
+func (a *analyzer) functionItem(n *ast.RangeFunction, s *scope) *item {
 	columns := a.lateral(true, s, func() []column { return a.functionColumns(n, s) })
 	if n.Ordinality {
 		columns = append(columns, column{name: "ordinality", typ: typeInt8})
@@ -27,29 +27,29 @@ func (a *analyzer) functionItem(n *statement.RangeFunction, s *scope) *item {
 
 // functionAlias returns the name of a function item: its alias, or else the
 // first function's name.
-func (a *analyzer) functionAlias(n *statement.RangeFunction, otherwise string) string {
+func (a *analyzer) functionAlias(n *ast.RangeFunction, otherwise string) string {
 	if n.Alias != nil && n.Alias.Aliasname != "" {
 		return n.Alias.Aliasname
 	}
 	if len(n.Functions) > 0 {
-		if list, ok := statement.Unwrap(n.Functions[0]).(*statement.List); ok && len(list.Items) > 0 {
+		if list, ok := ast.Unwrap(n.Functions[0]).(*ast.List); ok && len(list.Items) > 0 {
 			return a.columnName(list.Items[0])
 		}
 	}
 	return otherwise
 }
 
-func (a *analyzer) functionColumns(n *statement.RangeFunction, s *scope) []column {
+func (a *analyzer) functionColumns(n *ast.RangeFunction, s *scope) []column {
 	var out []column
 	for _, f := range n.Functions {
-		list, ok := statement.Unwrap(f).(*statement.List)
+		list, ok := ast.Unwrap(f).(*ast.List)
 		if !ok || len(list.Items) == 0 {
 			a.unsupported(n, "this function in FROM")
 			return nil
 		}
 		definitions := n.Coldeflist
-		if len(list.Items) > 1 && statement.Unwrap(list.Items[1]) != nil {
-			if own, ok := statement.Unwrap(list.Items[1]).(*statement.List); ok {
+		if len(list.Items) > 1 && ast.Unwrap(list.Items[1]) != nil {
+			if own, ok := ast.Unwrap(list.Items[1]).(*ast.List); ok {
 				definitions = own.Items
 			}
 		}
@@ -63,8 +63,8 @@ func (a *analyzer) functionColumns(n *statement.RangeFunction, s *scope) []colum
 }
 
 // calledColumns are the columns that one function in FROM returns.
-func (a *analyzer) calledColumns(n *statement.Node, definitions []*statement.Node, name string, s *scope) []column {
-	call, ok := statement.Unwrap(n).(*statement.FuncCall)
+func (a *analyzer) calledColumns(n *ast.Node, definitions []*ast.Node, name string, s *scope) []column {
+	call, ok := ast.Unwrap(n).(*ast.FuncCall)
 	if !ok { // current_date, coalesce and their kin: one row of one column
 		v := a.expr(n, s)
 		return []column{{name: name, typ: v.typ, label: v.label, fields: v.fields}}
@@ -86,12 +86,12 @@ func (a *analyzer) calledColumns(n *statement.Node, definitions []*statement.Nod
 }
 
 // definedColumns are the columns of a column definition list.
-func (a *analyzer) definedColumns(list []*statement.Node, l label) []column {
+func (a *analyzer) definedColumns(list []*ast.Node, l label) []column {
 	out := make([]column, 0, len(list))
 	for _, n := range list {
-		d, ok := statement.Unwrap(n).(*statement.ColumnDef)
+		d, ok := ast.Unwrap(n).(*ast.ColumnDef)
 		if !ok {
-			a.unsupported(statement.Unwrap(n), "this column definition")
+			a.unsupported(ast.Unwrap(n), "this column definition")
 			return out
 		}
 		v := a.typed(d.TypeName)

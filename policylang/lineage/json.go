@@ -1,7 +1,7 @@
 package lineage
 
 import (
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // json follows the SQL/JSON constructors. A server older than the parser here
@@ -18,44 +18,44 @@ func (a *analyzer) json(n any, s *scope) value {
 
 func (a *analyzer) jsonParts(n any, s *scope) value {
 	switch n := n.(type) {
-	case *statement.JsonObjectConstructor:
+	case *ast.JsonObjectConstructor:
 		return a.all(n.Exprs, s).with(a.jsonOutput(n.Output))
-	case *statement.JsonArrayConstructor:
+	case *ast.JsonArrayConstructor:
 		return a.all(n.Exprs, s).with(a.jsonOutput(n.Output))
-	case *statement.JsonArrayQueryConstructor:
+	case *ast.JsonArrayQueryConstructor:
 		columns := a.query(n.Query, &scope{parent: s}, nil)
 		return value{label: labels(columns).derive(), risky: true}.with(a.jsonOutput(n.Output))
-	case *statement.JsonObjectAgg:
+	case *ast.JsonObjectAgg:
 		return a.jsonKeyValue(n.Arg, s).with(a.jsonAggregate(n.Constructor, s))
-	case *statement.JsonArrayAgg:
+	case *ast.JsonArrayAgg:
 		return a.jsonValue(n.Arg, s).with(a.jsonAggregate(n.Constructor, s))
-	case *statement.JsonIsPredicate:
+	case *ast.JsonIsPredicate:
 		v := a.expr(n.Expr, s).computed(typeBool)
 		return v
-	case *statement.JsonKeyValue:
+	case *ast.JsonKeyValue:
 		return a.jsonKeyValue(n, s)
-	case *statement.JsonValueExpr:
+	case *ast.JsonValueExpr:
 		return a.jsonValue(n, s)
 	}
 	a.unsupported(n, "this JSON constructor")
 	return value{}
 }
 
-func (a *analyzer) jsonKeyValue(n *statement.JsonKeyValue, s *scope) value {
+func (a *analyzer) jsonKeyValue(n *ast.JsonKeyValue, s *scope) value {
 	if n == nil {
 		return value{}
 	}
 	return a.expr(n.Key, s).with(a.jsonValue(n.Value, s))
 }
 
-func (a *analyzer) jsonValue(n *statement.JsonValueExpr, s *scope) value {
+func (a *analyzer) jsonValue(n *ast.JsonValueExpr, s *scope) value {
 	if n == nil {
 		return value{}
 	}
 	return a.expr(n.RawExpr, s).with(a.expr(n.FormattedExpr, s))
 }
 
-func (a *analyzer) jsonOutput(n *statement.JsonOutput) value {
+func (a *analyzer) jsonOutput(n *ast.JsonOutput) value {
 	if n == nil {
 		return value{}
 	}
@@ -63,7 +63,7 @@ func (a *analyzer) jsonOutput(n *statement.JsonOutput) value {
 	return v
 }
 
-func (a *analyzer) jsonAggregate(n *statement.JsonAggConstructor, s *scope) value {
+func (a *analyzer) jsonAggregate(n *ast.JsonAggConstructor, s *scope) value {
 	if n == nil {
 		return value{}
 	}

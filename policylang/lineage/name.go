@@ -1,12 +1,12 @@
 package lineage
 
 import (
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // columnName names an output as PostgreSQL does, see FigureColname in its
 // parse_target.c.
-func (a *analyzer) columnName(n *statement.Node) string {
+func (a *analyzer) columnName(n *ast.Node) string {
 	if name, _ := figureName(n); name != "" {
 		return name
 	}
@@ -15,78 +15,78 @@ func (a *analyzer) columnName(n *statement.Node) string {
 
 // figureName returns a name and how good it is: 2 for a name that the query
 // gives, 1 for one made up, 0 for none.
-func figureName(n *statement.Node) (string, int) {
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.ColumnRef:
+func figureName(n *ast.Node) (string, int) {
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.ColumnRef:
 		if name := lastString(n.Fields); name != "" {
 			return name, 2
 		}
-	case *statement.A_Indirection:
+	case *ast.A_Indirection:
 		if name := lastString(n.Indirection); name != "" {
 			return name, 2
 		}
 		return figureName(n.Arg)
-	case *statement.FuncCall:
+	case *ast.FuncCall:
 		return lastString(n.Funcname), 2
-	case *statement.A_Expr:
+	case *ast.A_Expr:
 		if n.Kind == exprNullif {
 			return "nullif", 2
 		}
-	case *statement.TypeCast:
+	case *ast.TypeCast:
 		name, strength := figureName(n.Arg)
 		if strength <= 1 && n.TypeName != nil {
 			return lastString(n.TypeName.Names), 1
 		}
 		return name, strength
-	case *statement.CollateClause:
+	case *ast.CollateClause:
 		return figureName(n.Arg)
-	case *statement.GroupingFunc:
+	case *ast.GroupingFunc:
 		return "grouping", 2
-	case *statement.SubLink:
+	case *ast.SubLink:
 		return subLinkName(n)
-	case *statement.CaseExpr:
+	case *ast.CaseExpr:
 		name, strength := figureName(n.Defresult)
 		if strength <= 1 {
 			return "case", 1
 		}
 		return name, strength
-	case *statement.A_ArrayExpr:
+	case *ast.A_ArrayExpr:
 		return "array", 2
-	case *statement.RowExpr:
+	case *ast.RowExpr:
 		return "row", 2
-	case *statement.CoalesceExpr:
+	case *ast.CoalesceExpr:
 		return "coalesce", 2
-	case *statement.MinMaxExpr:
+	case *ast.MinMaxExpr:
 		if n.Op == minMaxGreatest {
 			return "greatest", 2
 		}
 		return "least", 2
-	case *statement.SQLValueFunction:
+	case *ast.SQLValueFunction:
 		return sqlValueName(int32(n.Op)), 2
-	case *statement.XmlExpr:
+	case *ast.XmlExpr:
 		return xmlName(int32(n.Op)), 2
-	case *statement.XmlSerialize:
+	case *ast.XmlSerialize:
 		return "xmlserialize", 2
-	case *statement.JsonObjectConstructor:
+	case *ast.JsonObjectConstructor:
 		return "json_object", 2
-	case *statement.JsonArrayConstructor, *statement.JsonArrayQueryConstructor:
+	case *ast.JsonArrayConstructor, *ast.JsonArrayQueryConstructor:
 		return "json_array", 2
-	case *statement.JsonObjectAgg:
+	case *ast.JsonObjectAgg:
 		return "json_objectagg", 2
-	case *statement.JsonArrayAgg:
+	case *ast.JsonArrayAgg:
 		return "json_arrayagg", 2
 	}
 	return "", 0
 }
 
-func subLinkName(n *statement.SubLink) (string, int) {
+func subLinkName(n *ast.SubLink) (string, int) {
 	switch n.SubLinkType {
 	case subLinkExists:
 		return "exists", 2
 	case subLinkArray:
 		return "array", 2
 	case subLinkExpr:
-		s, ok := statement.Unwrap(n.Subselect).(*statement.SelectStmt)
+		s, ok := ast.Unwrap(n.Subselect).(*ast.SelectStmt)
 		for ok && s.Larg != nil {
 			s = s.Larg
 		}
@@ -96,7 +96,7 @@ func subLinkName(n *statement.SubLink) (string, int) {
 			}
 			return "", 0
 		}
-		t, ok := statement.Unwrap(s.TargetList[0]).(*statement.ResTarget)
+		t, ok := ast.Unwrap(s.TargetList[0]).(*ast.ResTarget)
 		switch {
 		case !ok:
 			return "", 0
@@ -112,10 +112,10 @@ func subLinkName(n *statement.SubLink) (string, int) {
 }
 
 // lastString returns the last of a list of nodes that is a name.
-func lastString(list []*statement.Node) string {
+func lastString(list []*ast.Node) string {
 	name := ""
 	for _, n := range list {
-		if s, ok := statement.Unwrap(n).(*statement.String); ok {
+		if s, ok := ast.Unwrap(n).(*ast.String); ok {
 			name = s.Sval
 		}
 	}

@@ -2,7 +2,7 @@ package lineage
 
 import (
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // Numbers of the parser's enumerations. They are part of its protocol; a test
@@ -60,29 +60,29 @@ const knobEquality = policylang.KnobEquality
 type located interface{ GetLocation() int32 }
 
 // locate returns the byte offset of an expression, or -1.
-func locate(n *statement.Node) int32 { return locateInner(statement.Unwrap(n)) }
+func locate(n *ast.Node) int32 { return locateInner(ast.Unwrap(n)) }
 
 func locateInner(n any) int32 {
 	switch n := n.(type) {
 	case nil:
 		return -1
-	case *statement.A_Expr:
+	case *ast.A_Expr:
 		if l := locate(n.Lexpr); l >= 0 {
 			return l
 		}
-	case *statement.TypeCast:
+	case *ast.TypeCast:
 		if l := locate(n.Arg); l >= 0 {
 			return l
 		}
-	case *statement.BoolExpr:
+	case *ast.BoolExpr:
 		if len(n.Args) > 0 && n.Location < 0 {
 			return locate(n.Args[0])
 		}
-	case *statement.NullTest:
+	case *ast.NullTest:
 		return locate(n.Arg)
-	case *statement.A_Indirection:
+	case *ast.A_Indirection:
 		return locate(n.Arg)
-	case *statement.List:
+	case *ast.List:
 		if len(n.Items) > 0 {
 			return locate(n.Items[0])
 		}

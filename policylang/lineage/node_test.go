@@ -10,15 +10,15 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/lineage"
-	"github.com/posternhq/postern/policylang/statement"
 )
 
 // TestEnumerations holds the numbers that the rules go by against the parser's
 // own names for them.
 func TestEnumerations(t *testing.T) {
 	names := map[string]int32{}
-	enums := (&statement.Node{}).ProtoReflect().Descriptor().ParentFile().Enums()
+	enums := (&ast.Node{}).ProtoReflect().Descriptor().ParentFile().Enums()
 	for i := range enums.Len() {
 		values := enums.Get(i).Values()
 		for j := range values.Len() {
@@ -42,7 +42,7 @@ func TestNodeKinds(t *testing.T) {
 	env := lineage.Environment{SearchPath: []string{"pg_catalog", "public"}, Database: cat.Database}
 	places := []struct {
 		name   string
-		follow func(*statement.Node, lineage.Environment, *policylang.Catalog, *lineage.Protection) *lineage.Refusal
+		follow func(*ast.Node, lineage.Environment, *policylang.Catalog, *lineage.Protection) *lineage.Refusal
 	}{
 		{"statement", lineage.AnalyzeNode},
 		{"expression", lineage.AnalyzeExpression},
@@ -75,15 +75,15 @@ func TestNodeKinds(t *testing.T) {
 }
 
 // everyKind returns an empty node of each kind.
-func everyKind(t *testing.T) []*statement.Node {
+func everyKind(t *testing.T) []*ast.Node {
 	t.Helper()
-	fields := (&statement.Node{}).ProtoReflect().Descriptor().Oneofs().Get(0).Fields()
+	fields := (&ast.Node{}).ProtoReflect().Descriptor().Oneofs().Get(0).Fields()
 	if fields.Len() < 250 {
 		t.Fatalf("only %d kinds of nodes", fields.Len())
 	}
-	out := make([]*statement.Node, fields.Len())
+	out := make([]*ast.Node, fields.Len())
 	for i := range fields.Len() {
-		n := &statement.Node{}
+		n := &ast.Node{}
 		m := n.ProtoReflect()
 		m.Set(fields.Get(i), protoreflect.ValueOfMessage(m.NewField(fields.Get(i)).Message()))
 		out[i] = n
@@ -91,7 +91,7 @@ func everyKind(t *testing.T) []*statement.Node {
 	return out
 }
 
-func kindOf(n *statement.Node) string {
+func kindOf(n *ast.Node) string {
 	m := n.ProtoReflect()
 	return string(m.WhichOneof(m.Descriptor().Oneofs().Get(0)).Message().Name())
 }

@@ -5,14 +5,14 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // operation follows an operator expression and its kin.
-func (a *analyzer) operation(n *statement.A_Expr, s *scope) value {
+func (a *analyzer) operation(n *ast.A_Expr, s *scope) value {
 	name := stringList(n.Name)
-	if _, ok := statement.Unwrap(n.Lexpr).(*statement.RowExpr); ok {
-		if link, ok := statement.Unwrap(n.Rexpr).(*statement.SubLink); ok && link.SubLinkType == subLinkExpr {
+	if _, ok := ast.Unwrap(n.Lexpr).(*ast.RowExpr); ok {
+		if link, ok := ast.Unwrap(n.Rexpr).(*ast.SubLink); ok && link.SubLinkType == subLinkExpr {
 			return a.rowComparison(n, link, s)
 		}
 	}
@@ -46,7 +46,7 @@ func (a *analyzer) operation(n *statement.A_Expr, s *scope) value {
 }
 
 // rowComparison follows (a, b) = (SELECT …).
-func (a *analyzer) rowComparison(n *statement.A_Expr, link *statement.SubLink, s *scope) value {
+func (a *analyzer) rowComparison(n *ast.A_Expr, link *ast.SubLink, s *scope) value {
 	l := a.expr(n.Lexpr, s)
 	columns := a.query(link.Subselect, &scope{parent: s}, nil)
 	v := a.operator(stringList(n.Name), l, value{label: labels(columns).derive()}, n.Location)
@@ -159,7 +159,7 @@ func isPattern(name []string) bool {
 // match follows LIKE and its kin. Matching fails where a pattern ends in an
 // escape, which is reached or not depending on the value: only a literal
 // pattern without one is safe.
-func (a *analyzer) match(name []string, l, r value, n *statement.A_Expr) value {
+func (a *analyzer) match(name []string, l, r value, n *ast.A_Expr) value {
 	v := a.operator(name, l, r, n.Location)
 	v.typ = typeBool
 	if v.label.bottom() {
@@ -172,19 +172,19 @@ func (a *analyzer) match(name []string, l, r value, n *statement.A_Expr) value {
 	return v
 }
 
-func safePattern(n *statement.Node) bool {
+func safePattern(n *ast.Node) bool {
 	text, ok := literal(n)
 	return ok && !strings.Contains(text, `\`)
 }
 
 // literal returns the text of a string constant.
-func literal(n *statement.Node) (string, bool) {
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.A_Const:
+func literal(n *ast.Node) (string, bool) {
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.A_Const:
 		if s := n.GetSval(); s != nil && !n.Isnull {
 			return s.Sval, true
 		}
-	case *statement.TypeCast:
+	case *ast.TypeCast:
 		return literal(n.Arg)
 	}
 	return "", false

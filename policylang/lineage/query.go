@@ -3,7 +3,7 @@ package lineage
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // enter begins a nested node; leave ends it.
@@ -20,21 +20,21 @@ func (a *analyzer) leave() { a.depth-- }
 // query follows a query and returns the columns of its rows. Besides SELECT,
 // statements with RETURNING are queries where the grammar lets them be. A
 // recursive WITH query gives itself as self.
-func (a *analyzer) query(n *statement.Node, outer *scope, self *cte) []column {
+func (a *analyzer) query(n *ast.Node, outer *scope, self *cte) []column {
 	if !a.enter() {
 		return nil
 	}
 	defer a.leave()
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.SelectStmt:
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.SelectStmt:
 		return a.selectStmt(n, outer, self)
-	case *statement.InsertStmt:
+	case *ast.InsertStmt:
 		return a.insert(n, outer)
-	case *statement.UpdateStmt:
+	case *ast.UpdateStmt:
 		return a.update(n, outer)
-	case *statement.DeleteStmt:
+	case *ast.DeleteStmt:
 		return a.delete(n, outer)
-	case *statement.MergeStmt:
+	case *ast.MergeStmt:
 		return a.merge(n, outer)
 	default:
 		a.unsupported(n, "this kind of query")
@@ -42,7 +42,7 @@ func (a *analyzer) query(n *statement.Node, outer *scope, self *cte) []column {
 	}
 }
 
-func (a *analyzer) selectStmt(n *statement.SelectStmt, outer *scope, self *cte) []column {
+func (a *analyzer) selectStmt(n *ast.SelectStmt, outer *scope, self *cte) []column {
 	if !a.enter() {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (a *analyzer) selectStmt(n *statement.SelectStmt, outer *scope, self *cte) 
 	return columns
 }
 
-func (a *analyzer) plainSelect(n *statement.SelectStmt, s *scope) []column {
+func (a *analyzer) plainSelect(n *ast.SelectStmt, s *scope) []column {
 	a.from(n.FromClause, s)
 	targets := a.targetList(n.TargetList, s)
 	a.where(n.WhereClause, s, "WHERE")
@@ -77,7 +77,7 @@ func (a *analyzer) plainSelect(n *statement.SelectStmt, s *scope) []column {
 	}
 	a.predicate(n.HavingClause, s, "HAVING")
 	for _, w := range n.WindowClause {
-		if def, ok := statement.Unwrap(w).(*statement.WindowDef); ok {
+		if def, ok := ast.Unwrap(w).(*ast.WindowDef); ok {
 			a.window(def, s)
 		}
 	}
@@ -88,16 +88,16 @@ func (a *analyzer) plainSelect(n *statement.SelectStmt, s *scope) []column {
 }
 
 // locking reads FOR UPDATE and its kind, which locks rows that are read anyway.
-func (a *analyzer) locking(list []*statement.Node) {
+func (a *analyzer) locking(list []*ast.Node) {
 	for _, n := range list {
-		if _, ok := statement.Unwrap(n).(*statement.LockingClause); !ok {
-			a.unsupported(statement.Unwrap(n), "this locking clause")
+		if _, ok := ast.Unwrap(n).(*ast.LockingClause); !ok {
+			a.unsupported(ast.Unwrap(n), "this locking clause")
 		}
 	}
 }
 
 // predicate follows an expression that decides which rows there are.
-func (a *analyzer) predicate(n *statement.Node, s *scope, clause string) {
+func (a *analyzer) predicate(n *ast.Node, s *scope, clause string) {
 	if n == nil {
 		return
 	}
@@ -107,7 +107,7 @@ func (a *analyzer) predicate(n *statement.Node, s *scope, clause string) {
 
 // where follows a WHERE. A policy may let a masked column be compared with one
 // constant by =.
-func (a *analyzer) where(n *statement.Node, s *scope, clause string) {
+func (a *analyzer) where(n *ast.Node, s *scope, clause string) {
 	if n == nil {
 		return
 	}
@@ -123,8 +123,8 @@ func (a *analyzer) where(n *statement.Node, s *scope, clause string) {
 }
 
 // conjuncts splits a condition at its top-level ANDs.
-func conjuncts(n *statement.Node, into []*statement.Node) []*statement.Node {
-	b, ok := statement.Unwrap(n).(*statement.BoolExpr)
+func conjuncts(n *ast.Node, into []*ast.Node) []*ast.Node {
+	b, ok := ast.Unwrap(n).(*ast.BoolExpr)
 	if !ok || b.Boolop != boolAnd {
 		return append(into, n)
 	}
@@ -136,11 +136,11 @@ func conjuncts(n *statement.Node, into []*statement.Node) []*statement.Node {
 
 // guess reports whether a condition is the comparison of a masked column with a
 // constant, in a way that its policies' equality knob lets pass, and counts it.
-func (a *analyzer) guess(n *statement.Node, s *scope) bool {
+func (a *analyzer) guess(n *ast.Node, s *scope) bool {
 	if len(a.body.calls) > 0 {
 		return false // its parameters are no constants
 	}
-	e, ok := statement.Unwrap(n).(*statement.A_Expr)
+	e, ok := ast.Unwrap(n).(*ast.A_Expr)
 	if !ok || e.Kind != exprOp || !slices.Equal(stringList(e.Name), []string{"="}) {
 		return false
 	}
@@ -148,7 +148,7 @@ func (a *analyzer) guess(n *statement.Node, s *scope) bool {
 	if isConstant(ref) {
 		ref, constant = constant, ref
 	}
-	if _, ok := statement.Unwrap(ref).(*statement.ColumnRef); !ok || !isConstant(constant) {
+	if _, ok := ast.Unwrap(ref).(*ast.ColumnRef); !ok || !isConstant(constant) {
 		return false
 	}
 	v := a.expr(ref, s)
@@ -171,18 +171,18 @@ func (a *analyzer) equalityAllowed(l label) bool {
 
 // isConstant reports whether the expression is a literal or a parameter,
 // perhaps cast.
-func isConstant(n *statement.Node) bool {
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.A_Const, *statement.ParamRef:
+func isConstant(n *ast.Node) bool {
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.A_Const, *ast.ParamRef:
 		return true
-	case *statement.TypeCast:
+	case *ast.TypeCast:
 		return isConstant(n.Arg)
 	}
 	return false
 }
 
 // setOperation follows UNION, INTERSECT and EXCEPT.
-func (a *analyzer) setOperation(n *statement.SelectStmt, s *scope, self *cte) []column {
+func (a *analyzer) setOperation(n *ast.SelectStmt, s *scope, self *cte) []column {
 	left := a.selectStmt(n.Larg, s, nil)
 	var out []column
 	if self != nil && n.Op == setopUnion {
@@ -201,7 +201,7 @@ func (a *analyzer) setOperation(n *statement.SelectStmt, s *scope, self *cte) []
 	return out
 }
 
-func setopName(n *statement.SelectStmt) string {
+func setopName(n *ast.SelectStmt) string {
 	if n.Op == setopIntersect {
 		return "INTERSECT"
 	}
@@ -242,12 +242,12 @@ func arm(l, r *column) column {
 }
 
 // values follows VALUES lists: its columns are joined over the rows.
-func (a *analyzer) values(n *statement.SelectStmt, s *scope) []column {
+func (a *analyzer) values(n *ast.SelectStmt, s *scope) []column {
 	var out []column
 	for i, row := range n.ValuesLists {
-		list, ok := statement.Unwrap(row).(*statement.List)
+		list, ok := ast.Unwrap(row).(*ast.List)
 		if !ok {
-			a.unsupported(statement.Unwrap(row), "this VALUES list")
+			a.unsupported(ast.Unwrap(row), "this VALUES list")
 			return nil
 		}
 		columns := make([]column, len(list.Items))

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -202,12 +203,12 @@ func (a *analyzer) definition(sql string, seen *relation) []column {
 
 // simpleBase returns the one relation that a query of the form that PostgreSQL
 // lets be written through selects from.
-func (a *analyzer) simpleBase(node *statement.Node) *policylang.CatalogRelation {
-	s, ok := statement.Unwrap(node).(*statement.SelectStmt)
+func (a *analyzer) simpleBase(node *ast.Node) *policylang.CatalogRelation {
+	s, ok := ast.Unwrap(node).(*ast.SelectStmt)
 	if !ok || len(s.FromClause) != 1 || s.WithClause != nil || s.Larg != nil {
 		return nil
 	}
-	v, ok := statement.Unwrap(s.FromClause[0]).(*statement.RangeVar)
+	v, ok := ast.Unwrap(s.FromClause[0]).(*ast.RangeVar)
 	if !ok {
 		return nil
 	}
@@ -230,11 +231,11 @@ func (a *analyzer) storedExpression(text string, s *scope) value {
 	if tree == nil {
 		return value{label: everything()}
 	}
-	sel, ok := statement.Unwrap(tree.Statements[0].Node()).(*statement.SelectStmt)
+	sel, ok := ast.Unwrap(tree.Statements[0].Node()).(*ast.SelectStmt)
 	if !ok || len(sel.TargetList) != 1 {
 		return value{label: everything()}
 	}
-	target, ok := statement.Unwrap(sel.TargetList[0]).(*statement.ResTarget)
+	target, ok := ast.Unwrap(sel.TargetList[0]).(*ast.ResTarget)
 	if !ok {
 		return value{label: everything()}
 	}

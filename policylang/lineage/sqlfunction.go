@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -43,7 +44,7 @@ func isReadable(f *policylang.Function) bool {
 // callSQL follows a call into the body of a function written in SQL, as if its
 // statements stood where the call does. It returns the columns of the rows and
 // the value of the call.
-func (a *analyzer) callSQL(f *policylang.Function, args []value, n *statement.FuncCall, what string) ([]column, value) {
+func (a *analyzer) callSQL(f *policylang.Function, args []value, n *ast.FuncCall, what string) ([]column, value) {
 	hidden := value{label: everything(), risky: true, typ: f.Result}
 	env, ok := a.bodyPath(f)
 	if !ok || len(a.body.calls) >= maxCalls || slices.Contains(a.body.calls, f.OID) || !a.enter() {
@@ -76,9 +77,9 @@ func (a *analyzer) callSQL(f *policylang.Function, args []value, n *statement.Fu
 
 // bodyStatement follows a statement of a body, which must be of the kind that
 // the rest of this package understands in any context.
-func (a *analyzer) bodyStatement(node *statement.Node, s *scope, what string) []column {
-	switch statement.Unwrap(node).(type) {
-	case *statement.SelectStmt, *statement.InsertStmt, *statement.UpdateStmt, *statement.DeleteStmt, *statement.MergeStmt:
+func (a *analyzer) bodyStatement(node *ast.Node, s *scope, what string) []column {
+	switch ast.Unwrap(node).(type) {
+	case *ast.SelectStmt, *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.MergeStmt:
 		return a.query(node, s, nil)
 	}
 	a.opaque(a.body.site, what)
@@ -129,7 +130,7 @@ func (a *analyzer) resultFields(f *policylang.Function, columns []column) []colu
 }
 
 // parameters gives the arguments of a call to the parameters of a function.
-func (a *analyzer) parameters(f *policylang.Function, args []value, n *statement.FuncCall) ([]column, bool) {
+func (a *analyzer) parameters(f *policylang.Function, args []value, n *ast.FuncCall) ([]column, bool) {
 	params := make([]column, len(f.Arguments))
 	for i, typ := range f.Arguments {
 		params[i].typ = typ
@@ -162,8 +163,8 @@ func (a *analyzer) parameters(f *policylang.Function, args []value, n *statement
 	return params, true
 }
 
-func isNamed(n *statement.Node) bool {
-	_, ok := statement.Unwrap(n).(*statement.NamedArgExpr)
+func isNamed(n *ast.Node) bool {
+	_, ok := ast.Unwrap(n).(*ast.NamedArgExpr)
 	return ok
 }
 
@@ -233,9 +234,9 @@ func (a *analyzer) settingPath(setting string) ([]string, bool) {
 
 // parsedBody returns the statements of a function written in SQL; nil if they
 // cannot be read.
-func (p *Protection) parsedBody(f *policylang.Function) []*statement.Node {
+func (p *Protection) parsedBody(f *policylang.Function) []*ast.Node {
 	if known, ok := p.bodies.Load(f.OID); ok {
-		nodes, _ := known.([]*statement.Node)
+		nodes, _ := known.([]*ast.Node)
 		return nodes
 	}
 	nodes := readBody(f.Source)
@@ -243,7 +244,7 @@ func (p *Protection) parsedBody(f *policylang.Function) []*statement.Node {
 	return nodes
 }
 
-func readBody(source string) []*statement.Node {
+func readBody(source string) []*ast.Node {
 	if isParsedBody(source) {
 		return readParsedBody(source)
 	}
@@ -251,7 +252,7 @@ func readBody(source string) []*statement.Node {
 	if err != nil {
 		return nil
 	}
-	nodes := make([]*statement.Node, len(tree.Statements))
+	nodes := make([]*ast.Node, len(tree.Statements))
 	for i := range tree.Statements {
 		nodes[i] = tree.Statements[i].Node()
 	}
@@ -260,7 +261,7 @@ func readBody(source string) []*statement.Node {
 
 // readParsedBody reads RETURN … and BEGIN ATOMIC …, which stand in CREATE
 // FUNCTION only.
-func readParsedBody(source string) []*statement.Node {
+func readParsedBody(source string) []*ast.Node {
 	if expression, ok := strings.CutPrefix(source, "RETURN "); ok {
 		return readBody("SELECT " + expression)
 	}
@@ -268,7 +269,7 @@ func readParsedBody(source string) []*statement.Node {
 	if err != nil || len(tree.Statements) != 1 {
 		return nil
 	}
-	create, ok := statement.Unwrap(tree.Statements[0].Node()).(*statement.CreateFunctionStmt)
+	create, ok := ast.Unwrap(tree.Statements[0].Node()).(*ast.CreateFunctionStmt)
 	if !ok {
 		return nil
 	}
@@ -276,8 +277,8 @@ func readParsedBody(source string) []*statement.Node {
 }
 
 // flatten lists the statements of nested lists.
-func flatten(n *statement.Node, into []*statement.Node) []*statement.Node {
-	list, ok := statement.Unwrap(n).(*statement.List)
+func flatten(n *ast.Node, into []*ast.Node) []*ast.Node {
+	list, ok := ast.Unwrap(n).(*ast.List)
 	if !ok {
 		return append(into, n)
 	}

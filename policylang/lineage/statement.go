@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // result is what a statement as a whole returns.
@@ -16,51 +16,51 @@ type result struct {
 }
 
 // statement follows a whole statement. What is not known here is refused.
-func (a *analyzer) statement(n *statement.Node) result {
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.SelectStmt:
+func (a *analyzer) statement(n *ast.Node) result {
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.SelectStmt:
 		columns := a.selectStmt(n, nil, nil)
 		if intoClause(n) != nil {
 			return result{}
 		}
 		return result{rows: true, columns: columns}
-	case *statement.InsertStmt:
+	case *ast.InsertStmt:
 		return returned(n.ReturningList, a.insert(n, nil))
-	case *statement.UpdateStmt:
+	case *ast.UpdateStmt:
 		return returned(n.ReturningList, a.update(n, nil))
-	case *statement.DeleteStmt:
+	case *ast.DeleteStmt:
 		return returned(n.ReturningList, a.delete(n, nil))
-	case *statement.MergeStmt:
+	case *ast.MergeStmt:
 		a.merge(n, nil)
 		return result{}
-	case *statement.ExplainStmt:
+	case *ast.ExplainStmt:
 		return a.explain(n)
-	case *statement.CopyStmt:
+	case *ast.CopyStmt:
 		return a.copy(n)
-	case *statement.DeclareCursorStmt:
+	case *ast.DeclareCursorStmt:
 		return result{columns: a.query(n.Query, nil, nil)}
-	case *statement.PrepareStmt:
+	case *ast.PrepareStmt:
 		for _, t := range n.Argtypes {
-			if name, ok := statement.Unwrap(t).(*statement.TypeName); ok {
+			if name, ok := ast.Unwrap(t).(*ast.TypeName); ok {
 				a.typed(name)
 			}
 		}
 		return result{columns: a.statement(n.Query).columns}
-	case *statement.ExecuteStmt:
+	case *ast.ExecuteStmt:
 		a.bottom(a.all(n.Params, nil), "EXECUTE")
 		return result{rows: true, byName: true}
-	case *statement.FetchStmt:
+	case *ast.FetchStmt:
 		return result{rows: !n.Ismove, byName: true}
-	case *statement.VariableShowStmt:
+	case *ast.VariableShowStmt:
 		return result{rows: true, columns: showColumns(n.Name)}
-	case *statement.TransactionStmt:
+	case *ast.TransactionStmt:
 		a.tainted = n.Kind == transactionCommit || n.Kind == transactionPrepare // deferred constraints fail with values
 		return result{}
-	case *statement.ConstraintsSetStmt:
+	case *ast.ConstraintsSetStmt:
 		a.tainted = true
 		return result{}
-	case *statement.VariableSetStmt, *statement.DiscardStmt, *statement.DeallocateStmt, *statement.ClosePortalStmt,
-		*statement.ListenStmt, *statement.UnlistenStmt, *statement.NotifyStmt, *statement.CheckPointStmt, *statement.LockStmt:
+	case *ast.VariableSetStmt, *ast.DiscardStmt, *ast.DeallocateStmt, *ast.ClosePortalStmt,
+		*ast.ListenStmt, *ast.UnlistenStmt, *ast.NotifyStmt, *ast.CheckPointStmt, *ast.LockStmt:
 		return result{} // nothing in them comes from a table
 	case nil:
 		a.unsupported(nil, "a statement that cannot be read")
@@ -71,12 +71,12 @@ func (a *analyzer) statement(n *statement.Node) result {
 	}
 }
 
-func returned(list []*statement.Node, columns []column) result {
+func returned(list []*ast.Node, columns []column) result {
 	return result{rows: len(list) > 0, columns: columns}
 }
 
 // intoClause returns the INTO of a SELECT, which stands in its leftmost arm.
-func intoClause(n *statement.SelectStmt) *statement.IntoClause {
+func intoClause(n *ast.SelectStmt) *ast.IntoClause {
 	for n != nil {
 		if n.IntoClause != nil {
 			return n.IntoClause
@@ -101,10 +101,10 @@ func showColumns(name string) []column {
 // explain follows EXPLAIN, whose plan must not tell about protected values: the
 // planner's estimates come from statistics and sizes of the tables that hold
 // them, and what sorting and hashing used from the values.
-func (a *analyzer) explain(n *statement.ExplainStmt) result {
+func (a *analyzer) explain(n *ast.ExplainStmt) result {
 	costs, analyze, format := true, false, "text"
 	for _, o := range n.Options {
-		option, ok := statement.Unwrap(o).(*statement.DefElem)
+		option, ok := ast.Unwrap(o).(*ast.DefElem)
 		if !ok {
 			a.unsupported(n, "this EXPLAIN")
 			return result{}
@@ -135,28 +135,28 @@ func (a *analyzer) explain(n *statement.ExplainStmt) result {
 
 // isOn reads a boolean option, which is on if it has no value. What cannot be
 // read is taken for on.
-func isOn(o *statement.DefElem) bool {
-	switch v := statement.Unwrap(o.Arg).(type) {
-	case *statement.Integer:
+func isOn(o *ast.DefElem) bool {
+	switch v := ast.Unwrap(o.Arg).(type) {
+	case *ast.Integer:
 		return v.Ival != 0
-	case *statement.Boolean:
+	case *ast.Boolean:
 		return v.Boolval
-	case *statement.String:
+	case *ast.String:
 		s := strings.ToLower(v.Sval)
 		return s != "off" && s != "false"
 	}
 	return true
 }
 
-func optionText(o *statement.DefElem) string {
-	if s, ok := statement.Unwrap(o.Arg).(*statement.String); ok {
+func optionText(o *ast.DefElem) string {
+	if s, ok := ast.Unwrap(o.Arg).(*ast.String); ok {
 		return s.Sval
 	}
 	return ""
 }
 
 // copy follows COPY. The server's own files and programs are not for it.
-func (a *analyzer) copy(n *statement.CopyStmt) result {
+func (a *analyzer) copy(n *ast.CopyStmt) result {
 	if n.IsProgram || n.Filename != "" {
 		a.refuse(CodeServer, -1, "Use COPY with STDIN or STDOUT.", "COPY may not use files or programs of the server while values are masked for you")
 		return result{}
@@ -177,7 +177,7 @@ func (a *analyzer) copy(n *statement.CopyStmt) result {
 
 // copied are the columns that COPY … TO writes: those listed, or all that are
 // not generated.
-func (a *analyzer) copied(n *statement.CopyStmt, seen *relation) []column {
+func (a *analyzer) copied(n *ast.CopyStmt, seen *relation) []column {
 	i := tableItem(seen.rel, seen.columns, seen.rel.Name)
 	names := stringList(n.Attlist)
 	if len(names) == 0 {
@@ -199,7 +199,7 @@ func (a *analyzer) copied(n *statement.CopyStmt, seen *relation) []column {
 }
 
 // copyFrom follows COPY … FROM STDIN: an INSERT of what the client sends.
-func (a *analyzer) copyFrom(n *statement.CopyStmt) {
+func (a *analyzer) copyFrom(n *ast.CopyStmt) {
 	d := a.target(n.Relation, policylang.VerbInsert)
 	if d == nil {
 		return

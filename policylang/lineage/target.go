@@ -4,13 +4,13 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // target is an entry of a select list or RETURNING.
 type target struct {
 	column
-	node *statement.Node // its expression; nil if a star made it
+	node *ast.Node // its expression; nil if a star made it
 }
 
 func columnsOf(targets []target) []column {
@@ -31,12 +31,12 @@ func namedTargets(columns []column) []target {
 }
 
 // targetList follows a select list, expanding stars.
-func (a *analyzer) targetList(list []*statement.Node, s *scope) []target {
+func (a *analyzer) targetList(list []*ast.Node, s *scope) []target {
 	out := make([]target, 0, len(list))
 	for _, n := range list {
-		t, ok := statement.Unwrap(n).(*statement.ResTarget)
+		t, ok := ast.Unwrap(n).(*ast.ResTarget)
 		if !ok {
-			a.unsupported(statement.Unwrap(n), "this entry of the select list")
+			a.unsupported(ast.Unwrap(n), "this entry of the select list")
 			return out
 		}
 		if columns, ok := a.star(t.Val, s); ok {
@@ -60,9 +60,9 @@ func (a *analyzer) targetList(list []*statement.Node, s *scope) []target {
 }
 
 // star expands *, t.* and (row).*; ok is false for anything else.
-func (a *analyzer) star(n *statement.Node, s *scope) (columns []column, ok bool) {
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.ColumnRef:
+func (a *analyzer) star(n *ast.Node, s *scope) (columns []column, ok bool) {
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.ColumnRef:
 		if len(n.Fields) == 0 || !isStar(n.Fields[len(n.Fields)-1]) {
 			return nil, false
 		}
@@ -74,7 +74,7 @@ func (a *analyzer) star(n *statement.Node, s *scope) (columns []column, ok bool)
 			return nil, true
 		}
 		return a.starColumns(columnPointers(i.columns)), true
-	case *statement.A_Indirection:
+	case *ast.A_Indirection:
 		if len(n.Indirection) == 0 || !isStar(n.Indirection[len(n.Indirection)-1]) {
 			return nil, false
 		}
@@ -143,18 +143,18 @@ func (a *analyzer) fieldsOf(v value) []column {
 	return out
 }
 
-func isStar(n *statement.Node) bool {
-	_, ok := statement.Unwrap(n).(*statement.A_Star)
+func isStar(n *ast.Node) bool {
+	_, ok := ast.Unwrap(n).(*ast.A_Star)
 	return ok
 }
 
 // sort follows ORDER BY. A bare name is an output's if there is one, a whole
 // number a position.
-func (a *analyzer) sort(list []*statement.Node, s *scope, targets []target, clause string) {
+func (a *analyzer) sort(list []*ast.Node, s *scope, targets []target, clause string) {
 	for _, n := range list {
-		by, ok := statement.Unwrap(n).(*statement.SortBy)
+		by, ok := ast.Unwrap(n).(*ast.SortBy)
 		if !ok {
-			a.unsupported(statement.Unwrap(n), "this ORDER BY")
+			a.unsupported(ast.Unwrap(n), "this ORDER BY")
 			return
 		}
 		v, ok := a.outputReference(by.Node, targets)
@@ -168,7 +168,7 @@ func (a *analyzer) sort(list []*statement.Node, s *scope, targets []target, clau
 
 // sortOperator follows the operator of ORDER BY … USING; the others are the
 // type's own.
-func (a *analyzer) sortOperator(by *statement.SortBy, v value) {
+func (a *analyzer) sortOperator(by *ast.SortBy, v value) {
 	if len(by.UseOp) > 0 {
 		a.operator(stringList(by.UseOp), v, v, by.Location)
 	}
@@ -176,9 +176,9 @@ func (a *analyzer) sortOperator(by *statement.SortBy, v value) {
 
 // outputReference resolves a bare name or number to the output that it means.
 // Several outputs of one name are joined.
-func (a *analyzer) outputReference(n *statement.Node, targets []target) (value, bool) {
-	switch n := statement.Unwrap(n).(type) {
-	case *statement.ColumnRef:
+func (a *analyzer) outputReference(n *ast.Node, targets []target) (value, bool) {
+	switch n := ast.Unwrap(n).(type) {
+	case *ast.ColumnRef:
 		names := stringList(n.Fields)
 		if len(names) != 1 || names[0] == "" {
 			return value{}, false
@@ -193,7 +193,7 @@ func (a *analyzer) outputReference(n *statement.Node, targets []target) (value, 
 			}
 		}
 		return v, found
-	case *statement.A_Const:
+	case *ast.A_Const:
 		if i := n.GetIval(); i != nil && !n.Isnull {
 			p := int(i.Ival)
 			if p < 1 || p > len(targets) {
@@ -208,24 +208,24 @@ func (a *analyzer) outputReference(n *statement.Node, targets []target) (value, 
 
 // groupItem follows an item of GROUP BY: a bare name is a column's if there is
 // one, else an output's.
-func (a *analyzer) groupItem(n *statement.Node, s *scope, targets []target) {
-	switch g := statement.Unwrap(n).(type) {
-	case *statement.GroupingSet:
+func (a *analyzer) groupItem(n *ast.Node, s *scope, targets []target) {
+	switch g := ast.Unwrap(n).(type) {
+	case *ast.GroupingSet:
 		for _, c := range g.Content {
 			a.groupItem(c, s, targets)
 		}
 		return
-	case *statement.RowExpr:
+	case *ast.RowExpr:
 		for _, c := range g.Args {
 			a.groupItem(c, s, targets)
 		}
 		return
-	case *statement.List:
+	case *ast.List:
 		for _, c := range g.Items {
 			a.groupItem(c, s, targets)
 		}
 		return
-	case *statement.ColumnRef:
+	case *ast.ColumnRef:
 		names := stringList(g.Fields)
 		if len(names) == 1 && names[0] != "" && !hasColumn(s, names[0]) {
 			if v, ok := a.outputReference(n, targets); ok {
@@ -233,7 +233,7 @@ func (a *analyzer) groupItem(n *statement.Node, s *scope, targets []target) {
 				return
 			}
 		}
-	case *statement.A_Const:
+	case *ast.A_Const:
 		if v, ok := a.outputReference(n, targets); ok {
 			a.control(v.label, useGroup, "GROUP BY", g.Location)
 			return
@@ -253,9 +253,9 @@ func hasColumn(s *scope, name string) bool {
 }
 
 // distinct follows DISTINCT, which compares every output, and DISTINCT ON.
-func (a *analyzer) distinct(list []*statement.Node, s *scope, targets []target) {
+func (a *analyzer) distinct(list []*ast.Node, s *scope, targets []target) {
 	for _, n := range list {
-		if statement.Unwrap(n) == nil { // plain DISTINCT is a list of one empty node
+		if ast.Unwrap(n) == nil { // plain DISTINCT is a list of one empty node
 			for i := range targets {
 				a.control(targets[i].label, useGroup, "DISTINCT", locate(targets[i].node))
 			}
@@ -270,7 +270,7 @@ func (a *analyzer) distinct(list []*statement.Node, s *scope, targets []target) 
 }
 
 // window follows a window's definition.
-func (a *analyzer) window(w *statement.WindowDef, s *scope) {
+func (a *analyzer) window(w *ast.WindowDef, s *scope) {
 	if w == nil {
 		return
 	}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // The trust table.
@@ -152,7 +152,7 @@ var wholeDateFields = strings.Fields("year month day quarter week decade century
 
 // totalFunction reports whether a built-in function cannot fail on these
 // arguments, whatever the values of those that are protected.
-func totalFunction(name string, nodes []*statement.Node, args []value) bool {
+func totalFunction(name string, nodes []*ast.Node, args []value) bool {
 	if totalFunctions[name] {
 		return true
 	}
@@ -174,12 +174,12 @@ func totalFunction(name string, nodes []*statement.Node, args []value) bool {
 }
 
 // isNatural reports whether the expression is a whole number, not negative.
-func isNatural(n *statement.Node) bool {
-	c, ok := statement.Unwrap(n).(*statement.A_Const)
+func isNatural(n *ast.Node) bool {
+	c, ok := ast.Unwrap(n).(*ast.A_Const)
 	return ok && !c.Isnull && (c.GetIval() != nil && c.GetIval().Ival >= 0)
 }
 
-func isZero(n *statement.Node) bool {
-	c, ok := statement.Unwrap(n).(*statement.A_Const)
+func isZero(n *ast.Node) bool {
+	c, ok := ast.Unwrap(n).(*ast.A_Const)
 	return ok && c.GetIval().GetIval() == 0
 }

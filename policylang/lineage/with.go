@@ -3,12 +3,12 @@ package lineage
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // cte is a query of a WITH list.
 type cte struct {
-	node    *statement.CommonTableExpr
+	node    *ast.CommonTableExpr
 	scope   *scope // what names in its query mean
 	columns []column
 	state   cteState
@@ -27,15 +27,15 @@ const (
 // with returns the scope in which a statement with this WITH list is read:
 // outer itself if there is none. A query of a plain list sees its elder
 // siblings; of a recursive one all of them, itself included.
-func (a *analyzer) with(n *statement.WithClause, outer *scope) *scope {
+func (a *analyzer) with(n *ast.WithClause, outer *scope) *scope {
 	if n == nil {
 		return outer
 	}
 	all := make([]*cte, 0, len(n.Ctes))
 	for _, node := range n.Ctes {
-		e, ok := statement.Unwrap(node).(*statement.CommonTableExpr)
+		e, ok := ast.Unwrap(node).(*ast.CommonTableExpr)
 		if !ok {
-			a.unsupported(statement.Unwrap(node), "this WITH query")
+			a.unsupported(ast.Unwrap(node), "this WITH query")
 			return outer
 		}
 		c := &cte{node: e, scope: &scope{parent: outer, ctes: slices.Clone(all)}}
@@ -85,12 +85,12 @@ func (a *analyzer) cteColumns(c *cte) []column {
 }
 
 func (a *analyzer) cteNames(c *cte, columns []column) []column {
-	return a.rename(columns, &statement.Alias{Aliasname: c.node.Ctename, Colnames: c.node.Aliascolnames}, c.node.Location)
+	return a.rename(columns, &ast.Alias{Aliasname: c.node.Ctename, Colnames: c.node.Aliascolnames}, c.node.Location)
 }
 
 // recursion follows the second arm of a recursive WITH query until its labels
 // no longer change. Labels only grow, so that it ends.
-func (a *analyzer) recursion(n *statement.SelectStmt, s *scope, c *cte, first []column) []column {
+func (a *analyzer) recursion(n *ast.SelectStmt, s *scope, c *cte, first []column) []column {
 	now := first
 	for a.refusal == nil {
 		c.approx = settle(a.searchAndCycle(c, a.cteNames(c, slices.Clone(now))))
@@ -128,7 +128,7 @@ func (a *analyzer) searchAndCycle(c *cte, columns []column) []column {
 }
 
 // listed joins the labels of the columns that SEARCH or CYCLE lists.
-func (a *analyzer) listed(c *cte, columns []column, names []*statement.Node) label {
+func (a *analyzer) listed(c *cte, columns []column, names []*ast.Node) label {
 	var l label
 	for _, name := range stringList(names) {
 		i := slices.IndexFunc(columns, func(k column) bool { return k.name == name })

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // destination is the table or view that a statement writes to.
@@ -16,7 +16,7 @@ type destination struct {
 
 // target finds what a statement writes to, and checks what writing there runs.
 // A WITH query is never written to.
-func (a *analyzer) target(n *statement.RangeVar, verb policylang.Verb) *destination {
+func (a *analyzer) target(n *ast.RangeVar, verb policylang.Verb) *destination {
 	r := a.findRelation(n)
 	if r == nil {
 		return nil
@@ -208,7 +208,7 @@ func (a *analyzer) defaultOf(r *policylang.CatalogRelation, number int16, locati
 }
 
 // insert follows INSERT and returns the columns of RETURNING.
-func (a *analyzer) insert(n *statement.InsertStmt, outer *scope) []column {
+func (a *analyzer) insert(n *ast.InsertStmt, outer *scope) []column {
 	with := a.with(n.WithClause, outer)
 	d := a.target(n.Relation, policylang.VerbInsert)
 	if d == nil {
@@ -238,7 +238,7 @@ func (a *analyzer) insert(n *statement.InsertStmt, outer *scope) []column {
 
 // insertNames lists the columns that INSERT writes, in the order of its values.
 // Without a list of columns there may be more of them than values.
-func (a *analyzer) insertNames(n *statement.InsertStmt, d *destination) (names []string, firm bool) {
+func (a *analyzer) insertNames(n *ast.InsertStmt, d *destination) (names []string, firm bool) {
 	if len(n.Cols) == 0 {
 		for i := range d.seen.columns {
 			names = append(names, d.seen.columns[i].name)
@@ -246,9 +246,9 @@ func (a *analyzer) insertNames(n *statement.InsertStmt, d *destination) (names [
 		return names, false
 	}
 	for _, c := range n.Cols {
-		t, ok := statement.Unwrap(c).(*statement.ResTarget)
+		t, ok := ast.Unwrap(c).(*ast.ResTarget)
 		if !ok {
-			a.unsupported(statement.Unwrap(c), "this column list")
+			a.unsupported(ast.Unwrap(c), "this column list")
 			return nil, true
 		}
 		names = append(names, t.Name)
@@ -256,7 +256,7 @@ func (a *analyzer) insertNames(n *statement.InsertStmt, d *destination) (names [
 	return names, true
 }
 
-func locateAt(list []*statement.Node, i int) int32 {
+func locateAt(list []*ast.Node, i int) int32 {
 	if i < len(list) {
 		return locate(list[i])
 	}
@@ -264,11 +264,11 @@ func locateAt(list []*statement.Node, i int) int32 {
 }
 
 // insertSources follows what INSERT writes. DEFAULT may stand in VALUES only.
-func (a *analyzer) insertSources(n *statement.InsertStmt, d *destination, names []string, with *scope) []column {
+func (a *analyzer) insertSources(n *ast.InsertStmt, d *destination, names []string, with *scope) []column {
 	if n.SelectStmt == nil {
 		return nil
 	}
-	s, ok := statement.Unwrap(n.SelectStmt).(*statement.SelectStmt)
+	s, ok := ast.Unwrap(n.SelectStmt).(*ast.SelectStmt)
 	if !ok || len(s.ValuesLists) == 0 || s.WithClause != nil || len(s.SortClause) > 0 || s.LimitCount != nil || s.LimitOffset != nil {
 		out := a.query(n.SelectStmt, with, nil)
 		a.arity(out, names)
@@ -276,9 +276,9 @@ func (a *analyzer) insertSources(n *statement.InsertStmt, d *destination, names 
 	}
 	var out []column
 	for i, row := range s.ValuesLists {
-		list, ok := statement.Unwrap(row).(*statement.List)
+		list, ok := ast.Unwrap(row).(*ast.List)
 		if !ok {
-			a.unsupported(statement.Unwrap(row), "this VALUES list")
+			a.unsupported(ast.Unwrap(row), "this VALUES list")
 			return nil
 		}
 		columns := make([]column, len(list.Items))
@@ -307,8 +307,8 @@ func (a *analyzer) arity(sources []column, names []string) {
 }
 
 // assigned follows an expression that is assigned, which may be DEFAULT.
-func (a *analyzer) assigned(n *statement.Node, d *destination, name string, s *scope) value {
-	if _, ok := statement.Unwrap(n).(*statement.SetToDefault); ok {
+func (a *analyzer) assigned(n *ast.Node, d *destination, name string, s *scope) value {
+	if _, ok := ast.Unwrap(n).(*ast.SetToDefault); ok {
 		if c := d.column(name); c != nil {
 			return a.defaultOf(d.seen.rel, c.id.Column, locate(n))
 		}
@@ -319,7 +319,7 @@ func (a *analyzer) assigned(n *statement.Node, d *destination, name string, s *s
 
 // onConflict follows ON CONFLICT: whether a row is there already is told by
 // what happens.
-func (a *analyzer) onConflict(n *statement.OnConflictClause, d *destination, names []string, sources []column, with *scope) {
+func (a *analyzer) onConflict(n *ast.OnConflictClause, d *destination, names []string, sources []column, with *scope) {
 	if n == nil {
 		return
 	}
@@ -345,17 +345,17 @@ func (a *analyzer) onConflict(n *statement.OnConflictClause, d *destination, nam
 }
 
 // arbiter follows the part of ON CONFLICT that says which conflicts are meant.
-func (a *analyzer) arbiter(n *statement.OnConflictClause, d *destination, names []string, s *scope) {
+func (a *analyzer) arbiter(n *ast.OnConflictClause, d *destination, names []string, s *scope) {
 	const clause = "ON CONFLICT"
 	if n.Infer == nil || n.Infer.Conname != "" {
 		a.control(a.uniqueLabel(d, n.Infer.GetConname(), names), usePredicate, clause, -1)
 		return
 	}
 	for _, e := range n.Infer.IndexElems {
-		elem, ok := statement.Unwrap(e).(*statement.IndexElem)
+		elem, ok := ast.Unwrap(e).(*ast.IndexElem)
 		switch {
 		case !ok:
-			a.unsupported(statement.Unwrap(e), "this ON CONFLICT")
+			a.unsupported(ast.Unwrap(e), "this ON CONFLICT")
 		case elem.Name != "":
 			if c := d.column(elem.Name); c != nil {
 				a.control(a.read(c).label, usePredicate, clause, n.Location)
@@ -425,17 +425,17 @@ func keyLabel(d *destination, keys []int16, predicate bool, names []string) labe
 }
 
 // set follows the assignments of UPDATE.
-func (a *analyzer) set(list []*statement.Node, d *destination, s *scope) {
+func (a *analyzer) set(list []*ast.Node, d *destination, s *scope) {
 	for _, n := range list {
-		t, ok := statement.Unwrap(n).(*statement.ResTarget)
+		t, ok := ast.Unwrap(n).(*ast.ResTarget)
 		if !ok {
-			a.unsupported(statement.Unwrap(n), "this assignment")
+			a.unsupported(ast.Unwrap(n), "this assignment")
 			return
 		}
 		v := a.assigned(t.Val, d, t.Name, s)
 		if len(t.Indirection) > 0 {
 			for _, i := range t.Indirection {
-				if x, ok := statement.Unwrap(i).(*statement.A_Indices); ok {
+				if x, ok := ast.Unwrap(i).(*ast.A_Indices); ok {
 					v = v.with(a.expr(x.Lidx, s)).with(a.expr(x.Uidx, s))
 				}
 			}
@@ -463,7 +463,7 @@ func (a *analyzer) checks(d *destination) {
 }
 
 // update follows UPDATE and returns the columns of RETURNING.
-func (a *analyzer) update(n *statement.UpdateStmt, outer *scope) []column {
+func (a *analyzer) update(n *ast.UpdateStmt, outer *scope) []column {
 	s := &scope{parent: a.with(n.WithClause, outer)}
 	d := a.target(n.Relation, policylang.VerbUpdate)
 	if d == nil {
@@ -477,7 +477,7 @@ func (a *analyzer) update(n *statement.UpdateStmt, outer *scope) []column {
 
 // withTarget adds what is written to and then FROM or USING to a scope. LATERAL
 // items do not see the target.
-func (a *analyzer) withTarget(d *destination, from []*statement.Node, s *scope) {
+func (a *analyzer) withTarget(d *destination, from []*ast.Node, s *scope) {
 	d.item.lateralOnly, d.item.lateralOK = true, false
 	s.items = []*item{d.item}
 	a.from(from, s)
@@ -485,7 +485,7 @@ func (a *analyzer) withTarget(d *destination, from []*statement.Node, s *scope) 
 }
 
 // delete follows DELETE and returns the columns of RETURNING.
-func (a *analyzer) delete(n *statement.DeleteStmt, outer *scope) []column {
+func (a *analyzer) delete(n *ast.DeleteStmt, outer *scope) []column {
 	s := &scope{parent: a.with(n.WithClause, outer)}
 	d := a.target(n.Relation, policylang.VerbDelete)
 	if d == nil {
@@ -497,7 +497,7 @@ func (a *analyzer) delete(n *statement.DeleteStmt, outer *scope) []column {
 }
 
 // returning follows RETURNING. Since PostgreSQL 18 it has old and new rows.
-func (a *analyzer) returning(list []*statement.Node, s *scope, d *destination) []column {
+func (a *analyzer) returning(list []*ast.Node, s *scope, d *destination) []column {
 	if len(list) == 0 {
 		return nil
 	}
@@ -514,19 +514,19 @@ func (a *analyzer) returning(list []*statement.Node, s *scope, d *destination) [
 }
 
 // merge follows MERGE.
-func (a *analyzer) merge(n *statement.MergeStmt, outer *scope) []column {
+func (a *analyzer) merge(n *ast.MergeStmt, outer *scope) []column {
 	s := &scope{parent: a.with(n.WithClause, outer)}
 	d := a.target(n.Relation, policylang.VerbUpdate)
 	if d == nil {
 		return nil
 	}
-	a.withTarget(d, []*statement.Node{n.SourceRelation}, s)
+	a.withTarget(d, []*ast.Node{n.SourceRelation}, s)
 	a.predicate(n.JoinCondition, s, "MERGE … ON")
 	source := &scope{parent: s.parent, items: s.items[1:]}
 	for _, w := range n.MergeWhenClauses {
-		when, ok := statement.Unwrap(w).(*statement.MergeWhenClause)
+		when, ok := ast.Unwrap(w).(*ast.MergeWhenClause)
 		if !ok {
-			a.unsupported(statement.Unwrap(w), "this MERGE")
+			a.unsupported(ast.Unwrap(w), "this MERGE")
 			return nil
 		}
 		in := s
@@ -539,7 +539,7 @@ func (a *analyzer) merge(n *statement.MergeStmt, outer *scope) []column {
 	return nil
 }
 
-func (a *analyzer) mergeAction(n *statement.MergeWhenClause, d *destination, s *scope) {
+func (a *analyzer) mergeAction(n *ast.MergeWhenClause, d *destination, s *scope) {
 	switch n.CommandType {
 	case commandNothing:
 	case commandDelete:
@@ -549,7 +549,7 @@ func (a *analyzer) mergeAction(n *statement.MergeWhenClause, d *destination, s *
 		a.set(n.TargetList, d, s)
 	case commandInsert:
 		a.affect(d.seen.rel, policylang.VerbInsert, -1, map[effect]bool{})
-		names, _ := a.insertNames(&statement.InsertStmt{Cols: n.TargetList}, d)
+		names, _ := a.insertNames(&ast.InsertStmt{Cols: n.TargetList}, d)
 		a.arity(make([]column, len(n.Values)), names)
 		for i, v := range n.Values {
 			if a.refusal == nil {

@@ -1,14 +1,14 @@
 package lineage
 
 import (
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // xmlExpr follows XMLELEMENT, XMLFOREST and their kin.
-func (a *analyzer) xmlExpr(n *statement.XmlExpr, s *scope) value {
+func (a *analyzer) xmlExpr(n *ast.XmlExpr, s *scope) value {
 	v := a.all(n.Args, s)
 	for _, arg := range n.NamedArgs {
-		if t, ok := statement.Unwrap(arg).(*statement.ResTarget); ok {
+		if t, ok := ast.Unwrap(arg).(*ast.ResTarget); ok {
 			v = v.with(a.expr(t.Val, s))
 		} else {
 			v = v.with(a.expr(arg, s))
@@ -18,7 +18,7 @@ func (a *analyzer) xmlExpr(n *statement.XmlExpr, s *scope) value {
 	return a.fallible(v, xmlClause(n), n.Location)
 }
 
-func xmlClause(n *statement.XmlExpr) string {
+func xmlClause(n *ast.XmlExpr) string {
 	if name := xmlName(int32(n.Op)); name != "" {
 		return name
 	}
@@ -26,7 +26,7 @@ func xmlClause(n *statement.XmlExpr) string {
 }
 
 // xmlTable reads XMLTABLE: how many rows there are depends on the document.
-func (a *analyzer) xmlTable(n *statement.RangeTableFunc, s *scope) *item {
+func (a *analyzer) xmlTable(n *ast.RangeTableFunc, s *scope) *item {
 	columns := a.lateral(true, s, func() []column { return a.xmlColumns(n, s) })
 	i := &item{alias: "xmltable", renamed: true, columns: columns, named: true, bare: true, lateralOK: true}
 	if n.Alias != nil {
@@ -36,10 +36,10 @@ func (a *analyzer) xmlTable(n *statement.RangeTableFunc, s *scope) *item {
 	return i
 }
 
-func (a *analyzer) xmlColumns(n *statement.RangeTableFunc, s *scope) []column {
+func (a *analyzer) xmlColumns(n *ast.RangeTableFunc, s *scope) []column {
 	v := a.expr(n.Docexpr, s).with(a.expr(n.Rowexpr, s))
 	for _, ns := range n.Namespaces {
-		if t, ok := statement.Unwrap(ns).(*statement.ResTarget); ok {
+		if t, ok := ast.Unwrap(ns).(*ast.ResTarget); ok {
 			v = v.with(a.expr(t.Val, s))
 		} else {
 			v = v.with(a.expr(ns, s))
@@ -48,9 +48,9 @@ func (a *analyzer) xmlColumns(n *statement.RangeTableFunc, s *scope) []column {
 	a.control(v.label, usePredicate, "XMLTABLE", n.Location)
 	out := make([]column, 0, len(n.Columns))
 	for _, c := range n.Columns {
-		def, ok := statement.Unwrap(c).(*statement.RangeTableFuncCol)
+		def, ok := ast.Unwrap(c).(*ast.RangeTableFuncCol)
 		if !ok {
-			a.unsupported(statement.Unwrap(c), "this XMLTABLE")
+			a.unsupported(ast.Unwrap(c), "this XMLTABLE")
 			return out
 		}
 		if def.ForOrdinality {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -182,7 +183,7 @@ func (r *schemaReader) statement(st *statement.Statement) {
 		r.tokens[i].end += st.Offset
 	}
 	before := len(r.problems)
-	r.node(statement.Unwrap(st.Node()))
+	r.node(ast.Unwrap(st.Node()))
 	r.problems = r.problems[:min(len(r.problems), before+maxPerStatement)]
 }
 
@@ -191,37 +192,37 @@ const maxPerStatement = 5
 
 func (r *schemaReader) node(n any) {
 	switch n := n.(type) {
-	case *statement.CreateSchemaStmt:
+	case *ast.CreateSchemaStmt:
 		r.createSchema(n)
-	case *statement.CreateStmt:
+	case *ast.CreateStmt:
 		r.createTable(n)
-	case *statement.AlterTableStmt:
+	case *ast.AlterTableStmt:
 		r.alterTable(n)
-	case *statement.ViewStmt:
+	case *ast.ViewStmt:
 		r.createView(n)
-	case *statement.CreateTableAsStmt:
+	case *ast.CreateTableAsStmt:
 		r.createMaterializedView(n)
-	case *statement.CreateSeqStmt:
+	case *ast.CreateSeqStmt:
 		r.createSequence(n.Sequence)
-	case *statement.CreateEnumStmt:
+	case *ast.CreateEnumStmt:
 		r.createEnum(n)
-	case *statement.CompositeTypeStmt:
+	case *ast.CompositeTypeStmt:
 		r.createComposite(n)
-	case *statement.CreateDomainStmt:
+	case *ast.CreateDomainStmt:
 		r.createDomain(n)
-	case *statement.CreateFunctionStmt:
+	case *ast.CreateFunctionStmt:
 		r.createFunction(n)
-	case *statement.IndexStmt:
+	case *ast.IndexStmt:
 		r.createIndex(n)
-	case *statement.CreateTrigStmt:
+	case *ast.CreateTrigStmt:
 		r.createTrigger(n)
-	case *statement.RuleStmt:
+	case *ast.RuleStmt:
 		r.createRule(n)
-	case *statement.CreatePolicyStmt:
+	case *ast.CreatePolicyStmt:
 		r.createPolicy(n)
-	case *statement.VariableSetStmt:
+	case *ast.VariableSetStmt:
 		r.set(n)
-	case *statement.SelectStmt:
+	case *ast.SelectStmt:
 		r.selectSetting()
 	default:
 		if !changesNothing(n) {
@@ -234,18 +235,18 @@ func (r *schemaReader) node(n any) {
 // for the analysis of columns.
 func changesNothing(n any) bool {
 	switch n.(type) {
-	case *statement.CommentStmt, *statement.SecLabelStmt,
-		*statement.GrantStmt, *statement.GrantRoleStmt, *statement.AlterDefaultPrivilegesStmt, *statement.AlterOwnerStmt,
-		*statement.CreateRoleStmt, *statement.AlterRoleStmt, *statement.AlterRoleSetStmt,
-		*statement.CreateExtensionStmt, *statement.AlterSeqStmt, *statement.CreateStatsStmt,
-		*statement.TransactionStmt, *statement.AlterDatabaseStmt, *statement.AlterDatabaseSetStmt,
-		*statement.CreatePublicationStmt, *statement.InsertStmt:
+	case *ast.CommentStmt, *ast.SecLabelStmt,
+		*ast.GrantStmt, *ast.GrantRoleStmt, *ast.AlterDefaultPrivilegesStmt, *ast.AlterOwnerStmt,
+		*ast.CreateRoleStmt, *ast.AlterRoleStmt, *ast.AlterRoleSetStmt,
+		*ast.CreateExtensionStmt, *ast.AlterSeqStmt, *ast.CreateStatsStmt,
+		*ast.TransactionStmt, *ast.AlterDatabaseStmt, *ast.AlterDatabaseSetStmt,
+		*ast.CreatePublicationStmt, *ast.InsertStmt:
 		return true
 	}
 	return false
 }
 
-func (r *schemaReader) createSchema(n *statement.CreateSchemaStmt) {
+func (r *schemaReader) createSchema(n *ast.CreateSchemaStmt) {
 	if n.GetSchemaname() == "" {
 		r.problem(-1, "the schema has no name")
 		return
@@ -254,19 +255,19 @@ func (r *schemaReader) createSchema(n *statement.CreateSchemaStmt) {
 	saved := r.path
 	r.path = append([]string{n.GetSchemaname()}, saved...)
 	for _, element := range n.GetSchemaElts() {
-		r.node(statement.Unwrap(element))
+		r.node(ast.Unwrap(element))
 	}
 	r.path = saved
 }
 
 // set follows search_path, which decides where names without a schema go.
-func (r *schemaReader) set(n *statement.VariableSetStmt) {
+func (r *schemaReader) set(n *ast.VariableSetStmt) {
 	if n.GetName() != "search_path" {
 		return
 	}
 	var path []string
 	for _, arg := range n.GetArgs() {
-		if c, ok := statement.Unwrap(arg).(*statement.A_Const); ok {
+		if c, ok := ast.Unwrap(arg).(*ast.A_Const); ok {
 			path = append(path, c.GetSval().GetSval())
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
-func (r *schemaReader) createFunction(n *statement.CreateFunctionStmt) {
+func (r *schemaReader) createFunction(n *ast.CreateFunctionStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetFuncname())))
 	f := &policylang.Function{
 		OID: r.oid(), Schema: schema, Name: name, Kind: policylang.FunctionPlain, Volatility: policylang.Volatile,
@@ -20,7 +20,7 @@ func (r *schemaReader) createFunction(n *statement.CreateFunctionStmt) {
 		f.Kind = policylang.FunctionProcedure
 	}
 	for _, node := range n.GetParameters() {
-		if p, ok := statement.Unwrap(node).(*statement.FunctionParameter); ok {
+		if p, ok := ast.Unwrap(node).(*ast.FunctionParameter); ok {
 			r.parameter(f, p)
 		}
 	}
@@ -30,7 +30,7 @@ func (r *schemaReader) createFunction(n *statement.CreateFunctionStmt) {
 	r.result(f, n)
 	source := ""
 	for _, node := range n.GetOptions() {
-		if o, ok := statement.Unwrap(node).(*statement.DefElem); ok {
+		if o, ok := ast.Unwrap(node).(*ast.DefElem); ok {
 			r.functionOption(f, o, &source)
 		}
 	}
@@ -50,18 +50,18 @@ func (r *schemaReader) createFunction(n *statement.CreateFunctionStmt) {
 	r.functions = append(r.functions, f)
 }
 
-func (r *schemaReader) parameter(f *policylang.Function, p *statement.FunctionParameter) {
+func (r *schemaReader) parameter(f *policylang.Function, p *ast.FunctionParameter) {
 	typ, _ := r.typeOf(p.GetArgType())
 	input, output := true, false
 	switch p.GetMode() {
-	case statement.FunctionParameterMode_FUNC_PARAM_OUT, statement.FunctionParameterMode_FUNC_PARAM_TABLE:
+	case ast.FunctionParameterMode_FUNC_PARAM_OUT, ast.FunctionParameterMode_FUNC_PARAM_TABLE:
 		input, output = false, true
-	case statement.FunctionParameterMode_FUNC_PARAM_INOUT:
+	case ast.FunctionParameterMode_FUNC_PARAM_INOUT:
 		output = true
-	case statement.FunctionParameterMode_FUNC_PARAM_VARIADIC:
+	case ast.FunctionParameterMode_FUNC_PARAM_VARIADIC:
 		f.Variadic = true
 	}
-	if p.GetMode() == statement.FunctionParameterMode_FUNC_PARAM_TABLE {
+	if p.GetMode() == ast.FunctionParameterMode_FUNC_PARAM_TABLE {
 		f.SetOf = true
 	}
 	if output {
@@ -78,7 +78,7 @@ func (r *schemaReader) parameter(f *policylang.Function, p *statement.FunctionPa
 }
 
 // result sets the type that a function returns.
-func (r *schemaReader) result(f *policylang.Function, n *statement.CreateFunctionStmt) {
+func (r *schemaReader) result(f *policylang.Function, n *ast.CreateFunctionStmt) {
 	server := func(name string) uint32 { return r.findType("pg_catalog", name).OID }
 	switch {
 	case len(f.Outputs) > 1, len(f.Outputs) == 1 && n.GetIsProcedure():
@@ -95,14 +95,14 @@ func (r *schemaReader) result(f *policylang.Function, n *statement.CreateFunctio
 	}
 }
 
-func (r *schemaReader) functionOption(f *policylang.Function, o *statement.DefElem, source *string) {
-	arg := statement.Unwrap(o.GetArg())
+func (r *schemaReader) functionOption(f *policylang.Function, o *ast.DefElem, source *string) {
+	arg := ast.Unwrap(o.GetArg())
 	text := ""
-	if s, ok := arg.(*statement.String); ok {
+	if s, ok := arg.(*ast.String); ok {
 		text = s.GetSval()
 	}
 	on := false
-	if b, ok := arg.(*statement.Boolean); ok {
+	if b, ok := arg.(*ast.Boolean); ok {
 		on = b.GetBoolval()
 	}
 	switch o.GetDefname() {
@@ -120,7 +120,7 @@ func (r *schemaReader) functionOption(f *policylang.Function, o *statement.DefEl
 	case "window":
 		f.Kind = policylang.FunctionWindow
 	case "as":
-		if l, ok := arg.(*statement.List); ok && len(l.GetItems()) > 0 {
+		if l, ok := arg.(*ast.List); ok && len(l.GetItems()) > 0 {
 			*source = nameParts(l.GetItems())[0]
 		}
 	case "set":
@@ -130,7 +130,7 @@ func (r *schemaReader) functionOption(f *policylang.Function, o *statement.DefEl
 
 // functionPath reads SET search_path of a function.
 func (r *schemaReader) functionPath(f *policylang.Function, arg any) {
-	set, ok := arg.(*statement.VariableSetStmt)
+	set, ok := arg.(*ast.VariableSetStmt)
 	if !ok || set.GetName() != "search_path" {
 		return
 	}
@@ -138,7 +138,7 @@ func (r *schemaReader) functionPath(f *policylang.Function, arg any) {
 		if i > 0 {
 			f.Path += ", "
 		}
-		if c, ok := statement.Unwrap(node).(*statement.A_Const); ok {
+		if c, ok := ast.Unwrap(node).(*ast.A_Const); ok {
 			f.Path += quoteIdentifier(c.GetSval().GetSval())
 		}
 	}
@@ -146,7 +146,7 @@ func (r *schemaReader) functionPath(f *policylang.Function, arg any) {
 
 // sqlBody is the text of a body in SQL-standard form, RETURN or BEGIN ATOMIC,
 // which PostgreSQL stores parsed and prints with its names qualified.
-func (r *schemaReader) sqlBody(n *statement.CreateFunctionStmt) string {
+func (r *schemaReader) sqlBody(n *ast.CreateFunctionStmt) string {
 	keyword, i := "BEGIN ATOMIC", find(r.tokens, 0, 0, "atomic")
 	if i < 0 {
 		keyword, i = "RETURN", lastWord(r.tokens, "return")
@@ -155,12 +155,12 @@ func (r *schemaReader) sqlBody(n *statement.CreateFunctionStmt) string {
 		r.problem(-1, "the function's body cannot be read")
 		return ""
 	}
-	return keyword + " " + splice(r.sql, r.tokens[i].end, r.current.Offset+len(r.current.Text), r.qualify(statement.Unwrap(n.GetSqlBody())))
+	return keyword + " " + splice(r.sql, r.tokens[i].end, r.current.Offset+len(r.current.Text), r.qualify(ast.Unwrap(n.GetSqlBody())))
 }
 
 // defaultTexts are the defaults of a function's parameters, in their order:
 // what stands behind DEFAULT or = in each.
-func (r *schemaReader) defaultTexts(n *statement.CreateFunctionStmt) string {
+func (r *schemaReader) defaultTexts(n *ast.CreateFunctionStmt) string {
 	open := find(r.tokens, 0, 0, "(")
 	_, end, ok := brackets(r.tokens, open)
 	if !ok {
@@ -185,7 +185,7 @@ func (r *schemaReader) defaultTexts(n *statement.CreateFunctionStmt) string {
 	return strings.Join(texts, ", ")
 }
 
-func (r *schemaReader) createTrigger(n *statement.CreateTrigStmt) {
+func (r *schemaReader) createTrigger(n *ast.CreateTrigStmt) {
 	rel := r.relation(n.GetRelation())
 	schema, name := r.splitName(nameParts(n.GetFuncname()))
 	f := r.findFunction(schema, name)
@@ -202,22 +202,22 @@ func (r *schemaReader) createTrigger(n *statement.CreateTrigStmt) {
 	rel.Triggers = append(rel.Triggers, policylang.Trigger{Name: n.GetTrigname(), Function: f.OID, Bits: bits})
 }
 
-func (r *schemaReader) createRule(n *statement.RuleStmt) {
+func (r *schemaReader) createRule(n *ast.RuleStmt) {
 	rel := r.relation(n.GetRelation())
 	if rel == nil {
 		return
 	}
-	event := map[statement.CmdType]policylang.Verb{
-		statement.CmdType_CMD_SELECT: policylang.VerbRead,
-		statement.CmdType_CMD_INSERT: policylang.VerbInsert,
-		statement.CmdType_CMD_UPDATE: policylang.VerbUpdate,
-		statement.CmdType_CMD_DELETE: policylang.VerbDelete,
+	event := map[ast.CmdType]policylang.Verb{
+		ast.CmdType_CMD_SELECT: policylang.VerbRead,
+		ast.CmdType_CMD_INSERT: policylang.VerbInsert,
+		ast.CmdType_CMD_UPDATE: policylang.VerbUpdate,
+		ast.CmdType_CMD_DELETE: policylang.VerbDelete,
 	}[n.GetEvent()]
 	definition := splice(r.sql, r.current.Offset, r.current.Offset+len(r.current.Text), r.qualify(n))
 	rel.Rules = append(rel.Rules, policylang.Rule{Name: n.GetRulename(), Event: event, Instead: n.GetInstead(), Definition: definition})
 }
 
-func (r *schemaReader) createPolicy(n *statement.CreatePolicyStmt) {
+func (r *schemaReader) createPolicy(n *ast.CreatePolicyStmt) {
 	rel := r.relation(n.GetTable())
 	if rel == nil {
 		return

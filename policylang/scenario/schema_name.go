@@ -5,14 +5,14 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // strings returns the parts of a name that a node list holds.
-func nameParts(nodes []*statement.Node) []string {
+func nameParts(nodes []*ast.Node) []string {
 	var parts []string
 	for _, n := range nodes {
-		if s, ok := statement.Unwrap(n).(*statement.String); ok {
+		if s, ok := ast.Unwrap(n).(*ast.String); ok {
 			parts = append(parts, s.GetSval())
 		}
 	}
@@ -54,7 +54,7 @@ func (r *schemaReader) splitName(parts []string) (schema, name string) {
 func (r *schemaReader) lookupPath() []string { return append([]string{"pg_catalog"}, r.path...) }
 
 // relation finds a relation, or reports that there is none.
-func (r *schemaReader) relation(v *statement.RangeVar) *policylang.CatalogRelation {
+func (r *schemaReader) relation(v *ast.RangeVar) *policylang.CatalogRelation {
 	if rel := r.findRelation(v.GetSchemaname(), v.GetRelname()); rel != nil {
 		return rel
 	}
@@ -133,7 +133,7 @@ func dotted(schema, name string) string {
 }
 
 // typeOf resolves a type's name to its OID and modifier.
-func (r *schemaReader) typeOf(n *statement.TypeName) (oid uint32, modifier int32) {
+func (r *schemaReader) typeOf(n *ast.TypeName) (oid uint32, modifier int32) {
 	parts := nameParts(n.GetNames())
 	if n.GetPctType() {
 		return r.columnType(n, parts), -1
@@ -155,7 +155,7 @@ func (r *schemaReader) typeOf(n *statement.TypeName) (oid uint32, modifier int32
 }
 
 // columnType resolves table.column%TYPE.
-func (r *schemaReader) columnType(n *statement.TypeName, parts []string) uint32 {
+func (r *schemaReader) columnType(n *ast.TypeName, parts []string) uint32 {
 	if len(parts) >= 2 {
 		schema, table := r.splitName(parts[:len(parts)-1])
 		if rel := r.findRelation(schema, table); rel != nil {
@@ -169,10 +169,10 @@ func (r *schemaReader) columnType(n *statement.TypeName, parts []string) uint32 
 }
 
 // typeModifier is a type's atttypmod.
-func typeModifier(name string, mods []*statement.Node) int32 {
+func typeModifier(name string, mods []*ast.Node) int32 {
 	var values []int32
 	for _, m := range mods {
-		if c, ok := statement.Unwrap(m).(*statement.A_Const); ok {
+		if c, ok := ast.Unwrap(m).(*ast.A_Const); ok {
 			values = append(values, c.GetIval().GetIval())
 		}
 	}
@@ -253,35 +253,35 @@ type qualifier struct {
 }
 
 func (q *qualifier) collectCommon(n any) {
-	if c, ok := n.(*statement.CommonTableExpr); ok {
+	if c, ok := n.(*ast.CommonTableExpr); ok {
 		q.common[c.GetCtename()] = true
 	}
-	statement.Children(n, q.collectCommon)
+	ast.Children(n, q.collectCommon)
 }
 
 func (q *qualifier) visit(n any) {
 	r := q.reader
 	switch n := n.(type) {
-	case *statement.RangeVar:
+	case *ast.RangeVar:
 		if n.GetSchemaname() == "" && !q.common[n.GetRelname()] {
 			if rel := r.findRelation("", n.GetRelname()); rel != nil {
 				q.insert(n.GetLocation(), rel.Schema)
 			}
 		}
-	case *statement.FuncCall:
+	case *ast.FuncCall:
 		if parts := nameParts(n.GetFuncname()); len(parts) == 1 {
 			if f := r.findFunction("", parts[0]); f != nil {
 				q.insert(n.GetLocation(), f.Schema)
 			}
 		}
-	case *statement.TypeName:
+	case *ast.TypeName:
 		if parts := nameParts(n.GetNames()); len(parts) == 1 {
 			if t := r.findType("", parts[0]); t != nil {
 				q.insert(n.GetLocation(), t.Schema)
 			}
 		}
 	}
-	statement.Children(n, q.visit)
+	ast.Children(n, q.visit)
 }
 
 // insert puts a schema before a name. The server's own names need none.

@@ -4,10 +4,10 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
-func (r *schemaReader) createTable(n *statement.CreateStmt) {
+func (r *schemaReader) createTable(n *ast.CreateStmt) {
 	if n.GetIfNotExists() && r.findRelation(n.GetRelation().GetSchemaname(), n.GetRelation().GetRelname()) != nil {
 		return
 	}
@@ -25,18 +25,18 @@ func (r *schemaReader) createTable(n *statement.CreateStmt) {
 		rel.Kind = policylang.RelationPartitioned
 	}
 	for _, parent := range n.GetInhRelations() {
-		if v, ok := statement.Unwrap(parent).(*statement.RangeVar); ok {
+		if v, ok := ast.Unwrap(parent).(*ast.RangeVar); ok {
 			r.inherit(rel, r.relation(v))
 		}
 	}
 	var constraints []tableConstraint
 	for _, element := range n.GetTableElts() {
-		switch e := statement.Unwrap(element).(type) {
-		case *statement.ColumnDef:
+		switch e := ast.Unwrap(element).(type) {
+		case *ast.ColumnDef:
 			constraints = append(constraints, r.addColumn(rel, e)...)
-		case *statement.TableLikeClause:
+		case *ast.TableLikeClause:
 			r.like(rel, e)
-		case *statement.Constraint:
+		case *ast.Constraint:
 			constraints = append(constraints, tableConstraint{e, ""})
 		}
 	}
@@ -70,7 +70,7 @@ const (
 	likeIndexes     = 1 << 6
 )
 
-func (r *schemaReader) like(rel *policylang.CatalogRelation, n *statement.TableLikeClause) {
+func (r *schemaReader) like(rel *policylang.CatalogRelation, n *ast.TableLikeClause) {
 	other := r.relation(n.GetRelation())
 	if other == nil {
 		return
@@ -132,7 +132,7 @@ func sameColumns(rel, other *policylang.CatalogRelation, numbers []int16) []int1
 
 // addColumn adds a column and returns the constraints that stand with it. A
 // column that a parent has too is merged with the parent's.
-func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *statement.ColumnDef) []tableConstraint {
+func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *ast.ColumnDef) []tableConstraint {
 	column := rel.ColumnNamed(def.GetColname())
 	if column == nil {
 		rel.Columns = append(rel.Columns, policylang.Column{Name: def.GetColname(), Number: int16(len(rel.Columns) + 1), Modifier: -1})
@@ -143,7 +143,7 @@ func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *statement
 	}
 	var table []tableConstraint
 	for _, node := range def.GetConstraints() {
-		c, ok := statement.Unwrap(node).(*statement.Constraint)
+		c, ok := ast.Unwrap(node).(*ast.Constraint)
 		if !ok {
 			continue
 		}
@@ -157,7 +157,7 @@ func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *statement
 // tableConstraint is a constraint of a table, perhaps one that stands with a
 // column and is about that.
 type tableConstraint struct {
-	*statement.Constraint
+	*ast.Constraint
 	column string
 }
 
@@ -166,22 +166,22 @@ func (c tableConstraint) columns() []string {
 	switch {
 	case c.column != "":
 		return []string{c.column}
-	case c.GetContype() == statement.ConstrType_CONSTR_FOREIGN:
+	case c.GetContype() == ast.ConstrType_CONSTR_FOREIGN:
 		return nameParts(c.GetFkAttrs())
 	}
 	return nameParts(c.GetKeys())
 }
 
 // columnConstraint applies a constraint that is the column's alone.
-func (r *schemaReader) columnConstraint(column *policylang.Column, c *statement.Constraint, def *statement.ColumnDef) bool {
+func (r *schemaReader) columnConstraint(column *policylang.Column, c *ast.Constraint, def *ast.ColumnDef) bool {
 	switch c.GetContype() {
-	case statement.ConstrType_CONSTR_NOTNULL:
+	case ast.ConstrType_CONSTR_NOTNULL:
 		column.NotNull = true
-	case statement.ConstrType_CONSTR_IDENTITY:
+	case ast.ConstrType_CONSTR_IDENTITY:
 		column.Identity, column.NotNull = true, true
-	case statement.ConstrType_CONSTR_DEFAULT:
+	case ast.ConstrType_CONSTR_DEFAULT:
 		column.Default = r.defaultText(c, def)
-	case statement.ConstrType_CONSTR_GENERATED:
+	case ast.ConstrType_CONSTR_GENERATED:
 		column.Generated = true
 		column.Default = r.bracketed(c.GetLocation(), c.GetRawExpr(), "as")
 	default:
@@ -192,7 +192,7 @@ func (r *schemaReader) columnConstraint(column *policylang.Column, c *statement.
 
 // serial reads the types serial, bigserial and smallserial, which are not types
 // at all: an integer with a default from a sequence of its own.
-func (r *schemaReader) serial(rel *policylang.CatalogRelation, column *policylang.Column, def *statement.ColumnDef) bool {
+func (r *schemaReader) serial(rel *policylang.CatalogRelation, column *policylang.Column, def *ast.ColumnDef) bool {
 	parts := nameParts(def.GetTypeName().GetNames())
 	integers := map[string]string{
 		"serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2", "serial2": "int2",
@@ -210,7 +210,7 @@ func (r *schemaReader) serial(rel *policylang.CatalogRelation, column *policylan
 
 // defaultText is the text of DEFAULT's expression: up to the next constraint
 // of the column, or the end of the column.
-func (r *schemaReader) defaultText(c *statement.Constraint, def *statement.ColumnDef) string {
+func (r *schemaReader) defaultText(c *ast.Constraint, def *ast.ColumnDef) string {
 	i := slices.IndexFunc(r.tokens, func(t token) bool { return t.start == int(c.GetLocation()) })
 	if i < 0 || r.tokens[i].text != "default" || i+1 >= len(r.tokens) {
 		r.problem(c.GetLocation(), "the default of %q cannot be read", def.GetColname())
@@ -225,21 +225,21 @@ func (r *schemaReader) defaultText(c *statement.Constraint, def *statement.Colum
 		}
 	}
 	for _, node := range def.GetConstraints() {
-		other, ok := statement.Unwrap(node).(*statement.Constraint)
+		other, ok := ast.Unwrap(node).(*ast.Constraint)
 		if at := int(other.GetLocation()); ok && at > int(c.GetLocation()) && at < end {
 			end = at
 		}
 	}
-	return splice(r.sql, r.tokens[i+1].start, end, r.qualify(statement.Unwrap(c.GetRawExpr())))
+	return splice(r.sql, r.tokens[i+1].start, end, r.qualify(ast.Unwrap(c.GetRawExpr())))
 }
 
 // bracketed is the text of an expression in the first brackets behind a word,
 // which stands at location or behind it.
-func (r *schemaReader) bracketed(location int32, expr *statement.Node, word string) string {
+func (r *schemaReader) bracketed(location int32, expr *ast.Node, word string) string {
 	for i, t := range r.tokens {
 		if t.start >= int(location) && t.text == word && i+1 < len(r.tokens) && r.tokens[i+1].text == "(" {
 			if start, end, ok := brackets(r.tokens, i+1); ok {
-				return splice(r.sql, start, end, r.qualify(statement.Unwrap(expr)))
+				return splice(r.sql, start, end, r.qualify(ast.Unwrap(expr)))
 			}
 		}
 	}
@@ -250,18 +250,18 @@ func (r *schemaReader) bracketed(location int32, expr *statement.Node, word stri
 func (r *schemaReader) addConstraint(rel *policylang.CatalogRelation, c tableConstraint) {
 	out := policylang.Constraint{Name: c.GetConname()}
 	switch c.GetContype() {
-	case statement.ConstrType_CONSTR_PRIMARY:
+	case ast.ConstrType_CONSTR_PRIMARY:
 		out.Kind = policylang.ConstraintPrimary
-	case statement.ConstrType_CONSTR_UNIQUE:
+	case ast.ConstrType_CONSTR_UNIQUE:
 		out.Kind = policylang.ConstraintUnique
-	case statement.ConstrType_CONSTR_CHECK:
+	case ast.ConstrType_CONSTR_CHECK:
 		out.Kind = policylang.ConstraintCheck
 		out.Expression = r.bracketed(c.GetLocation(), c.GetRawExpr(), "check")
 		out.Columns = r.mentioned(rel, c.GetRawExpr())
-	case statement.ConstrType_CONSTR_FOREIGN:
+	case ast.ConstrType_CONSTR_FOREIGN:
 		r.addForeignKey(rel, c, out)
 		return
-	case statement.ConstrType_CONSTR_EXCLUSION:
+	case ast.ConstrType_CONSTR_EXCLUSION:
 		r.problem(c.GetLocation(), "a schema file cannot have exclusion constraints")
 		return
 	default:
@@ -325,11 +325,11 @@ func (r *schemaReader) columnNumbers(rel *policylang.CatalogRelation, names []st
 }
 
 // mentioned lists the columns that an expression mentions by name.
-func (r *schemaReader) mentioned(rel *policylang.CatalogRelation, expr *statement.Node) []int16 {
+func (r *schemaReader) mentioned(rel *policylang.CatalogRelation, expr *ast.Node) []int16 {
 	var numbers []int16
 	var visit func(any)
 	visit = func(n any) {
-		if ref, ok := n.(*statement.ColumnRef); ok {
+		if ref, ok := n.(*ast.ColumnRef); ok {
 			parts := nameParts(ref.GetFields())
 			if len(parts) > 0 {
 				if c := rel.ColumnNamed(parts[len(parts)-1]); c != nil && !slices.Contains(numbers, c.Number) {
@@ -337,67 +337,67 @@ func (r *schemaReader) mentioned(rel *policylang.CatalogRelation, expr *statemen
 				}
 			}
 		}
-		statement.Children(n, visit)
+		ast.Children(n, visit)
 	}
-	visit(statement.Unwrap(expr))
+	visit(ast.Unwrap(expr))
 	return numbers
 }
 
-func (r *schemaReader) alterTable(n *statement.AlterTableStmt) {
+func (r *schemaReader) alterTable(n *ast.AlterTableStmt) {
 	rel := r.relation(n.GetRelation())
 	if rel == nil {
 		return
 	}
 	for _, node := range n.GetCmds() {
-		if cmd, ok := statement.Unwrap(node).(*statement.AlterTableCmd); ok {
+		if cmd, ok := ast.Unwrap(node).(*ast.AlterTableCmd); ok {
 			r.alterTableCommand(rel, cmd)
 		}
 	}
 }
 
-func (r *schemaReader) alterTableCommand(rel *policylang.CatalogRelation, cmd *statement.AlterTableCmd) {
+func (r *schemaReader) alterTableCommand(rel *policylang.CatalogRelation, cmd *ast.AlterTableCmd) {
 	switch cmd.GetSubtype() {
-	case statement.AlterTableType_AT_AddColumn:
-		if def, ok := statement.Unwrap(cmd.GetDef()).(*statement.ColumnDef); ok {
+	case ast.AlterTableType_AT_AddColumn:
+		if def, ok := ast.Unwrap(cmd.GetDef()).(*ast.ColumnDef); ok {
 			for _, c := range r.addColumn(rel, def) {
 				r.addConstraint(rel, c)
 			}
 		}
-	case statement.AlterTableType_AT_AddConstraint:
-		if c, ok := statement.Unwrap(cmd.GetDef()).(*statement.Constraint); ok {
+	case ast.AlterTableType_AT_AddConstraint:
+		if c, ok := ast.Unwrap(cmd.GetDef()).(*ast.Constraint); ok {
 			r.addConstraint(rel, tableConstraint{c, ""})
 		}
-	case statement.AlterTableType_AT_AttachPartition:
-		if p, ok := statement.Unwrap(cmd.GetDef()).(*statement.PartitionCmd); ok {
+	case ast.AlterTableType_AT_AttachPartition:
+		if p, ok := ast.Unwrap(cmd.GetDef()).(*ast.PartitionCmd); ok {
 			r.attach(rel, p)
 		}
-	case statement.AlterTableType_AT_AddInherit:
-		if v, ok := statement.Unwrap(cmd.GetDef()).(*statement.RangeVar); ok {
+	case ast.AlterTableType_AT_AddInherit:
+		if v, ok := ast.Unwrap(cmd.GetDef()).(*ast.RangeVar); ok {
 			if parent := r.relation(v); parent != nil {
 				rel.Parents = append(rel.Parents, parent.OID)
 			}
 		}
-	case statement.AlterTableType_AT_SetNotNull:
+	case ast.AlterTableType_AT_SetNotNull:
 		if c := rel.ColumnNamed(cmd.GetName()); c != nil {
 			c.NotNull = true
 		}
-	case statement.AlterTableType_AT_AddIdentity:
+	case ast.AlterTableType_AT_AddIdentity:
 		if c := rel.ColumnNamed(cmd.GetName()); c != nil {
 			c.Identity = true
 		}
-	case statement.AlterTableType_AT_ColumnDefault:
+	case ast.AlterTableType_AT_ColumnDefault:
 		r.setDefault(rel, cmd)
-	case statement.AlterTableType_AT_EnableRowSecurity, statement.AlterTableType_AT_ForceRowSecurity:
+	case ast.AlterTableType_AT_EnableRowSecurity, ast.AlterTableType_AT_ForceRowSecurity:
 		rel.RowSecurity = true
-	case statement.AlterTableType_AT_ChangeOwner, statement.AlterTableType_AT_SetStatistics, statement.AlterTableType_AT_SetStorage,
-		statement.AlterTableType_AT_ClusterOn, statement.AlterTableType_AT_SetRelOptions, statement.AlterTableType_AT_ReplicaIdentity,
-		statement.AlterTableType_AT_SetOptions:
+	case ast.AlterTableType_AT_ChangeOwner, ast.AlterTableType_AT_SetStatistics, ast.AlterTableType_AT_SetStorage,
+		ast.AlterTableType_AT_ClusterOn, ast.AlterTableType_AT_SetRelOptions, ast.AlterTableType_AT_ReplicaIdentity,
+		ast.AlterTableType_AT_SetOptions:
 	default:
 		r.problem(-1, "a schema file cannot have this form of ALTER TABLE")
 	}
 }
 
-func (r *schemaReader) attach(parent *policylang.CatalogRelation, p *statement.PartitionCmd) {
+func (r *schemaReader) attach(parent *policylang.CatalogRelation, p *ast.PartitionCmd) {
 	if child := r.relation(p.GetName()); child != nil {
 		child.Parents, child.Partition = append(child.Parents, parent.OID), true
 		copyConstraints(child, parent, copied{keys: true})
@@ -406,7 +406,7 @@ func (r *schemaReader) attach(parent *policylang.CatalogRelation, p *statement.P
 
 // setDefault reads ALTER TABLE ... ALTER COLUMN ... SET DEFAULT, which is the
 // last thing in its statement as pg_dump writes it.
-func (r *schemaReader) setDefault(rel *policylang.CatalogRelation, cmd *statement.AlterTableCmd) {
+func (r *schemaReader) setDefault(rel *policylang.CatalogRelation, cmd *ast.AlterTableCmd) {
 	c := rel.ColumnNamed(cmd.GetName())
 	i := find(r.tokens, 0, 0, "default")
 	if c == nil || cmd.GetDef() == nil {
@@ -416,10 +416,10 @@ func (r *schemaReader) setDefault(rel *policylang.CatalogRelation, cmd *statemen
 		r.problem(-1, "the default of %q cannot be read", cmd.GetName())
 		return
 	}
-	c.Default = splice(r.sql, r.tokens[i+1].start, r.current.Offset+len(r.current.Text), r.qualify(statement.Unwrap(cmd.GetDef())))
+	c.Default = splice(r.sql, r.tokens[i+1].start, r.current.Offset+len(r.current.Text), r.qualify(ast.Unwrap(cmd.GetDef())))
 }
 
-func (r *schemaReader) createSequence(v *statement.RangeVar) {
+func (r *schemaReader) createSequence(v *ast.RangeVar) {
 	schema, name := r.newName(v.GetSchemaname(), v.GetRelname())
 	r.addRelation(&policylang.CatalogRelation{Schema: schema, Name: name, Kind: policylang.RelationSequence, Columns: r.sequenceColumns()})
 }
@@ -432,14 +432,14 @@ func (r *schemaReader) sequenceColumns() []policylang.Column {
 	return []policylang.Column{column(1, "last_value", "int8"), column(2, "log_cnt", "int8"), column(3, "is_called", "bool")}
 }
 
-func (r *schemaReader) createIndex(n *statement.IndexStmt) {
+func (r *schemaReader) createIndex(n *ast.IndexStmt) {
 	rel := r.relation(n.GetRelation())
 	if rel == nil {
 		return
 	}
 	index := policylang.Index{Name: n.GetIdxname(), Unique: n.GetUnique()}
 	for _, node := range n.GetIndexParams() {
-		e, ok := statement.Unwrap(node).(*statement.IndexElem)
+		e, ok := ast.Unwrap(node).(*ast.IndexElem)
 		switch c := rel.ColumnNamed(e.GetName()); {
 		case !ok:
 		case c != nil && e.GetExpr() == nil:
@@ -456,7 +456,7 @@ func (r *schemaReader) createIndex(n *statement.IndexStmt) {
 
 // indexTexts reads what an index computes. The expressions are kept as the
 // whole list, which is all that is asked of them.
-func (r *schemaReader) indexTexts(n *statement.IndexStmt, index *policylang.Index) {
+func (r *schemaReader) indexTexts(n *ast.IndexStmt, index *policylang.Index) {
 	insertions := r.qualify(n)
 	if slices.Contains(index.Columns, 0) {
 		if start, end, ok := brackets(r.tokens, find(r.tokens, 0, 0, "(")); ok {

@@ -2,10 +2,10 @@ package scenario
 
 import (
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/statement"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
-func (r *schemaReader) createEnum(n *statement.CreateEnumStmt) {
+func (r *schemaReader) createEnum(n *ast.CreateEnumStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetTypeName())))
 	r.addType(policylang.Type{
 		Schema: schema, Name: name, Kind: policylang.TypeEnum,
@@ -13,18 +13,18 @@ func (r *schemaReader) createEnum(n *statement.CreateEnumStmt) {
 	})
 }
 
-func (r *schemaReader) createComposite(n *statement.CompositeTypeStmt) {
+func (r *schemaReader) createComposite(n *ast.CompositeTypeStmt) {
 	schema, name := r.newName(n.GetTypevar().GetSchemaname(), n.GetTypevar().GetRelname())
 	rel := &policylang.CatalogRelation{Schema: schema, Name: name, Kind: policylang.RelationComposite}
 	for _, node := range n.GetColdeflist() {
-		if def, ok := statement.Unwrap(node).(*statement.ColumnDef); ok {
+		if def, ok := ast.Unwrap(node).(*ast.ColumnDef); ok {
 			r.addColumn(rel, def)
 		}
 	}
 	r.addRelation(rel)
 }
 
-func (r *schemaReader) createDomain(n *statement.CreateDomainStmt) {
+func (r *schemaReader) createDomain(n *ast.CreateDomainStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetDomainname())))
 	base, _ := r.typeOf(n.GetTypeName())
 	t := policylang.Type{Schema: schema, Name: name, Kind: policylang.TypeDomain, Base: base, Input: r.serverFunction("domain_in")}
@@ -32,7 +32,7 @@ func (r *schemaReader) createDomain(n *statement.CreateDomainStmt) {
 		t.Element, t.Output = b.Element, b.Output
 	}
 	for _, node := range n.GetConstraints() {
-		if c, ok := statement.Unwrap(node).(*statement.Constraint); ok && c.GetContype() == statement.ConstrType_CONSTR_CHECK {
+		if c, ok := ast.Unwrap(node).(*ast.Constraint); ok && c.GetContype() == ast.ConstrType_CONSTR_CHECK {
 			t.Checks = append(t.Checks, r.bracketed(c.GetLocation(), c.GetRawExpr(), "check"))
 		}
 	}

@@ -2,24 +2,25 @@ package scenario
 
 import (
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/lineage"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
-func (r *schemaReader) createView(n *statement.ViewStmt) {
+func (r *schemaReader) createView(n *ast.ViewStmt) {
 	if find(r.tokens, 0, 0, "recursive") >= 0 && find(r.tokens, 0, 0, "recursive") < find(r.tokens, 0, 0, "view") {
 		r.problem(-1, "a schema file cannot have recursive views; write the view with WITH RECURSIVE")
 		return
 	}
 	end := r.current.Offset + len(r.current.Text)
-	if n.GetWithCheckOption() > statement.ViewCheckOption_NO_CHECK_OPTION {
+	if n.GetWithCheckOption() > ast.ViewCheckOption_NO_CHECK_OPTION {
 		end = r.tokens[lastWord(r.tokens, "with")].start
 	}
 	r.addView(n.GetView(), policylang.RelationView, n.GetQuery(), end, nameParts(n.GetAliases()))
 }
 
-func (r *schemaReader) createMaterializedView(n *statement.CreateTableAsStmt) {
-	if n.GetObjtype() != statement.ObjectType_OBJECT_MATVIEW {
+func (r *schemaReader) createMaterializedView(n *ast.CreateTableAsStmt) {
+	if n.GetObjtype() != ast.ObjectType_OBJECT_MATVIEW {
 		r.problem(-1, "a schema file cannot have %s; declare the table's columns", r.current.Facts.Command)
 		return
 	}
@@ -45,14 +46,14 @@ func lastWord(ts []token, word string) int {
 
 // addView adds a view whose query ends at end. Its columns are those of the
 // query, which the analysis of columns names as PostgreSQL does.
-func (r *schemaReader) addView(v *statement.RangeVar, kind policylang.RelationKind, query *statement.Node, end int, aliases []string) {
+func (r *schemaReader) addView(v *ast.RangeVar, kind policylang.RelationKind, query *ast.Node, end int, aliases []string) {
 	schema, name := r.newName(v.GetSchemaname(), v.GetRelname())
 	as := find(r.tokens, 0, 0, "as")
 	if as < 0 || as+1 >= len(r.tokens) {
 		r.problem(-1, "the view's query cannot be read")
 		return
 	}
-	definition := splice(r.sql, r.tokens[as+1].start, end, r.qualify(statement.Unwrap(query)))
+	definition := splice(r.sql, r.tokens[as+1].start, end, r.qualify(ast.Unwrap(query)))
 	rel := &policylang.CatalogRelation{
 		Schema: schema, Name: name, Kind: kind, Definition: definition, Temporary: v.GetRelpersistence() == "t",
 	}

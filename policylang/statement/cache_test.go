@@ -12,6 +12,7 @@ import (
 	pg_query "github.com/pganalyze/pg_query_go/v5"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 func mustParse(t *testing.T, c *Cache, sql string) *Statement {
@@ -117,8 +118,8 @@ func agree(t *testing.T, tree *Tree) {
 		if a.Text != b.Text || a.Offset != b.Offset || !cmp.Equal(a.Assigns, b.Assigns) || a.Session.Kind != b.Session.Kind {
 			t.Fatalf("%q: %q at %d, want %q at %d", tree.SQL, b.Text, b.Offset, a.Text, a.Offset)
 		}
-		if fmt.Sprintf("%T", Unwrap(a.Node())) != fmt.Sprintf("%T", Unwrap(b.Node())) {
-			t.Fatalf("%q: %T, want %T", tree.SQL, Unwrap(b.Node()), Unwrap(a.Node()))
+		if fmt.Sprintf("%T", ast.Unwrap(a.Node())) != fmt.Sprintf("%T", ast.Unwrap(b.Node())) {
+			t.Fatalf("%q: %T, want %T", tree.SQL, ast.Unwrap(b.Node()), ast.Unwrap(a.Node()))
 		}
 	}
 }
@@ -130,13 +131,13 @@ func TestCachedNodeIsTheTextsOwn(t *testing.T) {
 	if st.Facts.Origin == nil {
 		t.Fatal("not reused")
 	}
-	s, ok := Unwrap(st.Node()).(*SelectStmt)
+	s, ok := ast.Unwrap(st.Node()).(*ast.SelectStmt)
 	if !ok {
-		t.Fatalf("%T", Unwrap(st.Node()))
+		t.Fatalf("%T", ast.Unwrap(st.Node()))
 	}
-	target, ok := Unwrap(s.GetTargetList()[0]).(*ResTarget)
+	target, ok := ast.Unwrap(s.GetTargetList()[0]).(*ast.ResTarget)
 	if !ok {
-		t.Fatalf("%T", Unwrap(s.GetTargetList()[0]))
+		t.Fatalf("%T", ast.Unwrap(s.GetTargetList()[0]))
 	}
 	if k := constantOf(target.GetVal()); k.GetSval().GetSval() != "two" {
 		t.Errorf("the tree holds %q", k.GetSval().GetSval())

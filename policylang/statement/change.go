@@ -1,9 +1,12 @@
 package statement
 
-import "github.com/posternhq/postern/policylang"
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // write says that rows change, if the statement runs.
-func (c *collector) write(r *RangeVar, verb policylang.Verb) {
+func (c *collector) write(r *ast.RangeVar, verb policylang.Verb) {
 	c.rangeVar(r, verb)
 	if c.planned {
 		c.raise(policylang.ClassRead)
@@ -13,7 +16,7 @@ func (c *collector) write(r *RangeVar, verb policylang.Verb) {
 	c.writes = true
 }
 
-func (c *collector) insertStmt(s *InsertStmt) {
+func (c *collector) insertStmt(s *ast.InsertStmt) {
 	c.write(s.GetRelation(), policylang.VerbInsert)
 	c.push(false)
 	defer c.pop()
@@ -31,12 +34,12 @@ func (c *collector) insertStmt(s *InsertStmt) {
 
 // onConflict reads ON CONFLICT, in which "excluded" is the row that was to be
 // inserted.
-func (c *collector) onConflict(r *RangeVar, target item, on *OnConflictClause) {
+func (c *collector) onConflict(r *ast.RangeVar, target item, on *ast.OnConflictClause) {
 	excluded := target
 	excluded.name = "excluded"
 	excluded.target = false
 	c.scope.add(excluded)
-	if on.GetAction() == OnConflictAction_ONCONFLICT_UPDATE {
+	if on.GetAction() == ast.OnConflictAction_ONCONFLICT_UPDATE {
 		c.write(r, policylang.VerbUpdate)
 	}
 	if infer := on.GetInfer(); infer != nil {
@@ -47,7 +50,7 @@ func (c *collector) onConflict(r *RangeVar, target item, on *OnConflictClause) {
 	c.expr(on.GetWhereClause())
 }
 
-func (c *collector) updateStmt(s *UpdateStmt) {
+func (c *collector) updateStmt(s *ast.UpdateStmt) {
 	c.write(s.GetRelation(), policylang.VerbUpdate)
 	c.push(false)
 	defer c.pop()
@@ -59,7 +62,7 @@ func (c *collector) updateStmt(s *UpdateStmt) {
 	c.targets(s.GetReturningList())
 }
 
-func (c *collector) deleteStmt(s *DeleteStmt) {
+func (c *collector) deleteStmt(s *ast.DeleteStmt) {
 	c.write(s.GetRelation(), policylang.VerbDelete)
 	c.push(false)
 	defer c.pop()
@@ -70,7 +73,7 @@ func (c *collector) deleteStmt(s *DeleteStmt) {
 	c.targets(s.GetReturningList())
 }
 
-func (c *collector) mergeStmt(s *MergeStmt) {
+func (c *collector) mergeStmt(s *ast.MergeStmt) {
 	c.raise(policylang.ClassRead)
 	if !c.planned {
 		c.change(policylang.ClassWrite) // even if all it says is DO NOTHING: it locks as a write does
@@ -83,7 +86,7 @@ func (c *collector) mergeStmt(s *MergeStmt) {
 	c.fromItem(s.GetSourceRelation())
 	c.expr(s.GetJoinCondition())
 	for _, n := range s.GetMergeWhenClauses() {
-		w, ok := Unwrap(n).(*MergeWhenClause)
+		w, ok := ast.Unwrap(n).(*ast.MergeWhenClause)
 		if !ok {
 			c.mystery()
 			continue
@@ -92,34 +95,34 @@ func (c *collector) mergeStmt(s *MergeStmt) {
 	}
 }
 
-func (c *collector) mergeWhen(s *MergeStmt, w *MergeWhenClause, target item) {
+func (c *collector) mergeWhen(s *ast.MergeStmt, w *ast.MergeWhenClause, target item) {
 	c.expr(w.GetCondition())
 	switch w.GetCommandType() {
-	case CmdType_CMD_NOTHING:
-	case CmdType_CMD_INSERT:
+	case ast.CmdType_CMD_NOTHING:
+	case ast.CmdType_CMD_INSERT:
 		c.write(s.GetRelation(), policylang.VerbInsert)
 		c.assigned(target, w.GetTargetList(), len(w.GetTargetList()) == 0)
 		c.exprs(w.GetValues())
-	case CmdType_CMD_UPDATE:
+	case ast.CmdType_CMD_UPDATE:
 		c.write(s.GetRelation(), policylang.VerbUpdate)
 		c.filterAll(s.GetJoinCondition(), w.GetCondition())
 		c.assigned(target, w.GetTargetList(), false)
-	case CmdType_CMD_DELETE:
+	case ast.CmdType_CMD_DELETE:
 		c.write(s.GetRelation(), policylang.VerbDelete)
 		c.filterAll(s.GetJoinCondition(), w.GetCondition())
-	case CmdType_CMD_TYPE_UNDEFINED, CmdType_CMD_UNKNOWN, CmdType_CMD_SELECT, CmdType_CMD_MERGE, CmdType_CMD_UTILITY:
+	case ast.CmdType_CMD_TYPE_UNDEFINED, ast.CmdType_CMD_UNKNOWN, ast.CmdType_CMD_SELECT, ast.CmdType_CMD_MERGE, ast.CmdType_CMD_UTILITY:
 		c.mystery()
 	}
 }
 
 // assigned reads the columns that are written, and what is written to them;
 // all is a list that is left out.
-func (c *collector) assigned(target item, list []*Node, all bool) {
+func (c *collector) assigned(target item, list []*ast.Node, all bool) {
 	if all {
 		c.column(target.schema, target.table, "")
 	}
 	for _, n := range list {
-		r, ok := Unwrap(n).(*ResTarget)
+		r, ok := ast.Unwrap(n).(*ast.ResTarget)
 		if !ok {
 			c.mystery()
 			continue
@@ -131,9 +134,9 @@ func (c *collector) assigned(target item, list []*Node, all bool) {
 }
 
 // targets reads a select list or RETURNING.
-func (c *collector) targets(list []*Node) {
+func (c *collector) targets(list []*ast.Node) {
 	for _, n := range list {
-		r, ok := Unwrap(n).(*ResTarget)
+		r, ok := ast.Unwrap(n).(*ast.ResTarget)
 		if !ok {
 			c.mystery()
 			continue

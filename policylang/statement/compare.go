@@ -1,6 +1,10 @@
 package statement
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // outcomes is a set of the ways in which a comparison can come out.
 type outcomes uint8
@@ -36,40 +40,40 @@ func compared(op string) (outcomes, bool) {
 }
 
 // operation is the value of an operator, IN, LIKE, BETWEEN or IS DISTINCT FROM.
-func (f rowFilter) operation(m *A_Expr) truth {
+func (f rowFilter) operation(m *ast.A_Expr) truth {
 	_, op := qualifiedName(m.GetName())
 	l, r := m.GetLexpr(), m.GetRexpr()
 	switch m.GetKind() {
-	case A_Expr_Kind_AEXPR_OP:
+	case ast.A_Expr_Kind_AEXPR_OP:
 		return f.comparison(m, op)
-	case A_Expr_Kind_AEXPR_DISTINCT, A_Expr_Kind_AEXPR_NOT_DISTINCT:
+	case ast.A_Expr_Kind_AEXPR_DISTINCT, ast.A_Expr_Kind_AEXPR_NOT_DISTINCT:
 		if f.same(l, r) {
-			return truthOf(m.GetKind() == A_Expr_Kind_AEXPR_NOT_DISTINCT)
+			return truthOf(m.GetKind() == ast.A_Expr_Kind_AEXPR_NOT_DISTINCT)
 		}
-	case A_Expr_Kind_AEXPR_IN:
+	case ast.A_Expr_Kind_AEXPR_IN:
 		if f.oneOf(l, r) {
 			return truthOf(op == "=")
 		}
-	case A_Expr_Kind_AEXPR_OP_ANY:
+	case ast.A_Expr_Kind_AEXPR_OP_ANY:
 		if op == "=" && f.oneOf(l, r) {
 			return always
 		}
-	case A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_BETWEEN_SYM:
-		if list, ok := Unwrap(r).(*List); ok && len(list.GetItems()) == 2 && f.same(l, list.GetItems()[0]) && f.same(l, list.GetItems()[1]) {
+	case ast.A_Expr_Kind_AEXPR_BETWEEN, ast.A_Expr_Kind_AEXPR_BETWEEN_SYM:
+		if list, ok := ast.Unwrap(r).(*ast.List); ok && len(list.GetItems()) == 2 && f.same(l, list.GetItems()[0]) && f.same(l, list.GetItems()[1]) {
 			return always
 		}
-	case A_Expr_Kind_AEXPR_LIKE, A_Expr_Kind_AEXPR_ILIKE, A_Expr_Kind_AEXPR_SIMILAR:
+	case ast.A_Expr_Kind_AEXPR_LIKE, ast.A_Expr_Kind_AEXPR_ILIKE, ast.A_Expr_Kind_AEXPR_SIMILAR:
 		if f.matchesAll(r) {
 			return truthOf(!strings.HasPrefix(op, "!"))
 		}
-	case A_Expr_Kind_AEXPR_OP_ALL, A_Expr_Kind_AEXPR_NULLIF, A_Expr_Kind_AEXPR_NOT_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM,
-		A_Expr_Kind_A_EXPR_KIND_UNDEFINED:
+	case ast.A_Expr_Kind_AEXPR_OP_ALL, ast.A_Expr_Kind_AEXPR_NULLIF, ast.A_Expr_Kind_AEXPR_NOT_BETWEEN, ast.A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM,
+		ast.A_Expr_Kind_A_EXPR_KIND_UNDEFINED:
 	}
 	return f.unless(m)
 }
 
 // comparison is the value of a binary operator.
-func (f rowFilter) comparison(m *A_Expr, op string) truth {
+func (f rowFilter) comparison(m *ast.A_Expr, op string) truth {
 	l, r := m.GetLexpr(), m.GetRexpr()
 	mask, isComparison := compared(op)
 	if !isComparison {
@@ -109,11 +113,11 @@ func mirrored(m outcomes) outcomes {
 	return out
 }
 
-func constantOf(n *Node) *A_Const {
-	switch m := Unwrap(n).(type) {
-	case *A_Const:
+func constantOf(n *ast.Node) *ast.A_Const {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.A_Const:
 		return m
-	case *TypeCast:
+	case *ast.TypeCast:
 		return constantOf(m.GetArg())
 	}
 	return nil
@@ -121,7 +125,7 @@ func constantOf(n *Node) *A_Const {
 
 // compareConstants compares two integers, or two strings for equality alone:
 // their order is the collation's.
-func compareConstants(a, b *A_Const, mask outcomes) truth {
+func compareConstants(a, b *ast.A_Const, mask outcomes) truth {
 	if a.GetIsnull() || b.GetIsnull() {
 		return null
 	}
@@ -149,7 +153,7 @@ func compareConstants(a, b *A_Const, mask outcomes) truth {
 
 // bounded reports whether a comparison with a number holds for all that the
 // other side can be: all of an integer's range, or what is never negative.
-func (f rowFilter) bounded(l, r *Node, mask outcomes) bool {
+func (f rowFilter) bounded(l, r *ast.Node, mask outcomes) bool {
 	k := constantOf(r)
 	if k == nil || mask&(less|greater) == 0 || mask == less|greater {
 		return false
@@ -168,8 +172,8 @@ func (f rowFilter) bounded(l, r *Node, mask outcomes) bool {
 
 // nonNegative reports whether an expression is a function that is never
 // negative.
-func nonNegative(n *Node) bool {
-	call, ok := Unwrap(n).(*FuncCall)
+func nonNegative(n *ast.Node) bool {
+	call, ok := ast.Unwrap(n).(*ast.FuncCall)
 	if !ok {
 		return false
 	}
@@ -181,12 +185,12 @@ func nonNegative(n *Node) bool {
 }
 
 // oneOf reports whether the list or array holds the expression itself.
-func (f rowFilter) oneOf(n, list *Node) bool {
-	var items []*Node
-	switch m := Unwrap(list).(type) {
-	case *List:
+func (f rowFilter) oneOf(n, list *ast.Node) bool {
+	var items []*ast.Node
+	switch m := ast.Unwrap(list).(type) {
+	case *ast.List:
 		items = m.GetItems()
-	case *A_ArrayExpr:
+	case *ast.A_ArrayExpr:
 		items = m.GetElements()
 	}
 	for _, item := range items {
@@ -199,8 +203,8 @@ func (f rowFilter) oneOf(n, list *Node) bool {
 
 // matchesAll reports whether a pattern matches every text: as LIKE, as SIMILAR
 // TO or as a regular expression.
-func (f rowFilter) matchesAll(n *Node) bool {
-	if call, ok := Unwrap(n).(*FuncCall); ok && len(call.GetArgs()) > 0 { // similar_to_escape, like_escape
+func (f rowFilter) matchesAll(n *ast.Node) bool {
+	if call, ok := ast.Unwrap(n).(*ast.FuncCall); ok && len(call.GetArgs()) > 0 { // similar_to_escape, like_escape
 		n = call.GetArgs()[0]
 	}
 	k := constantOf(n)
@@ -213,7 +217,7 @@ func (f rowFilter) matchesAll(n *Node) bool {
 
 // exhaustive reports whether the alternatives of an OR are all there are: x or
 // not x, a < b or a >= b, a is null or a is not null.
-func (f rowFilter) exhaustive(args []*Node) bool {
+func (f rowFilter) exhaustive(args []*ast.Node) bool {
 	seen := map[string]outcomes{}
 	for _, n := range args {
 		key, mask, all := f.alternative(n)
@@ -226,20 +230,20 @@ func (f rowFilter) exhaustive(args []*Node) bool {
 
 // alternative returns what an expression tests, the outcomes for which it is
 // true, and all outcomes that there are.
-func (f rowFilter) alternative(n *Node) (key string, mask, all outcomes) {
-	switch m := Unwrap(n).(type) {
-	case *BoolExpr:
-		if m.GetBoolop() == BoolExprType_NOT_EXPR && len(m.GetArgs()) == 1 {
+func (f rowFilter) alternative(n *ast.Node) (key string, mask, all outcomes) {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.BoolExpr:
+		if m.GetBoolop() == ast.BoolExprType_NOT_EXPR && len(m.GetArgs()) == 1 {
 			key, mask, all = f.alternative(m.GetArgs()[0])
 			return key, all &^ mask, all
 		}
-	case *NullTest:
-		return "null " + f.exact(m.GetArg()), pick(m.GetNulltesttype() == NullTestType_IS_NULL), decided
-	case *BooleanTest:
+	case *ast.NullTest:
+		return "null " + f.exact(m.GetArg()), pick(m.GetNulltesttype() == ast.NullTestType_IS_NULL), decided
+	case *ast.BooleanTest:
 		if key, mask, ok := booleanAlternative(m); ok {
 			return key + f.exact(m.GetArg()), mask, decided
 		}
-	case *A_Expr:
+	case *ast.A_Expr:
 		if key, mask, all, ok := f.comparedAlternative(m); ok {
 			return key, mask, all
 		}
@@ -254,40 +258,40 @@ func pick(b bool) outcomes {
 	return fails
 }
 
-func booleanAlternative(m *BooleanTest) (key string, mask outcomes, ok bool) {
+func booleanAlternative(m *ast.BooleanTest) (key string, mask outcomes, ok bool) {
 	switch m.GetBooltesttype() {
-	case BoolTestType_IS_TRUE, BoolTestType_IS_NOT_TRUE:
-		return "true ", pick(m.GetBooltesttype() == BoolTestType_IS_TRUE), true
-	case BoolTestType_IS_FALSE, BoolTestType_IS_NOT_FALSE:
-		return "false ", pick(m.GetBooltesttype() == BoolTestType_IS_FALSE), true
-	case BoolTestType_IS_UNKNOWN, BoolTestType_IS_NOT_UNKNOWN:
-		return "unknown ", pick(m.GetBooltesttype() == BoolTestType_IS_UNKNOWN), true
-	case BoolTestType_BOOL_TEST_TYPE_UNDEFINED:
+	case ast.BoolTestType_IS_TRUE, ast.BoolTestType_IS_NOT_TRUE:
+		return "true ", pick(m.GetBooltesttype() == ast.BoolTestType_IS_TRUE), true
+	case ast.BoolTestType_IS_FALSE, ast.BoolTestType_IS_NOT_FALSE:
+		return "false ", pick(m.GetBooltesttype() == ast.BoolTestType_IS_FALSE), true
+	case ast.BoolTestType_IS_UNKNOWN, ast.BoolTestType_IS_NOT_UNKNOWN:
+		return "unknown ", pick(m.GetBooltesttype() == ast.BoolTestType_IS_UNKNOWN), true
+	case ast.BoolTestType_BOOL_TEST_TYPE_UNDEFINED:
 	}
 	return "", 0, false
 }
 
-func (f rowFilter) comparedAlternative(m *A_Expr) (key string, mask, all outcomes, ok bool) {
+func (f rowFilter) comparedAlternative(m *ast.A_Expr) (key string, mask, all outcomes, ok bool) {
 	_, op := qualifiedName(m.GetName())
 	pair := f.exact(m.GetLexpr()) + " with " + f.exact(m.GetRexpr())
 	switch kind := m.GetKind(); {
-	case kind == A_Expr_Kind_AEXPR_OP:
+	case kind == ast.A_Expr_Kind_AEXPR_OP:
 		mask, ok = compared(op)
 		return "compare " + pair, mask, ordered, ok
-	case kind == A_Expr_Kind_AEXPR_IN:
+	case kind == ast.A_Expr_Kind_AEXPR_IN:
 		return "in " + pair, pick(op == "="), decided, true
-	case among(kind, A_Expr_Kind_AEXPR_LIKE, A_Expr_Kind_AEXPR_ILIKE, A_Expr_Kind_AEXPR_SIMILAR):
+	case among(kind, ast.A_Expr_Kind_AEXPR_LIKE, ast.A_Expr_Kind_AEXPR_ILIKE, ast.A_Expr_Kind_AEXPR_SIMILAR):
 		return kind.String() + pair, pick(!strings.HasPrefix(op, "!")), decided, true
-	case among(kind, A_Expr_Kind_AEXPR_DISTINCT, A_Expr_Kind_AEXPR_NOT_DISTINCT):
-		return "distinct " + pair, pick(kind == A_Expr_Kind_AEXPR_DISTINCT), decided, true
-	case among(kind, A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN):
-		return "between " + pair, pick(kind == A_Expr_Kind_AEXPR_BETWEEN), decided, true
+	case among(kind, ast.A_Expr_Kind_AEXPR_DISTINCT, ast.A_Expr_Kind_AEXPR_NOT_DISTINCT):
+		return "distinct " + pair, pick(kind == ast.A_Expr_Kind_AEXPR_DISTINCT), decided, true
+	case among(kind, ast.A_Expr_Kind_AEXPR_BETWEEN, ast.A_Expr_Kind_AEXPR_NOT_BETWEEN):
+		return "between " + pair, pick(kind == ast.A_Expr_Kind_AEXPR_BETWEEN), decided, true
 	}
 	return "", 0, 0, false
 }
 
 // exact is the canonical form with constants, on which the facts then depend.
-func (f rowFilter) exact(n *Node) string {
+func (f rowFilter) exact(n *ast.Node) string {
 	s := f.canonical(n, false)
 	if strings.Contains(s, "A_Const") {
 		f.c.literal = true

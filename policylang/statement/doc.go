@@ -52,5 +52,3 @@
 //
 // Everything in this package is safe for concurrent use; a [Tree] is immutable.
 package statement
-
-//go:generate sh -c "go run ./internal/nodegen > nodes.go"

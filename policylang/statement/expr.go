@@ -5,17 +5,18 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // expr reads an expression; nil is none.
-func (c *collector) expr(n *Node) {
-	if m := Unwrap(n); m != nil {
+func (c *collector) expr(n *ast.Node) {
+	if m := ast.Unwrap(n); m != nil {
 		c.node(m)
 	}
 }
 
 // exprs reads a list of expressions.
-func (c *collector) exprs(list []*Node) {
+func (c *collector) exprs(list []*ast.Node) {
 	for _, n := range list {
 		c.expr(n)
 	}
@@ -25,56 +26,56 @@ func (c *collector) exprs(list []*Node) {
 // in an expression, or is newer than this code: a mystery.
 func (c *collector) node(m any) {
 	switch m := m.(type) {
-	case *ColumnRef:
+	case *ast.ColumnRef:
 		c.columnRef(m)
-	case *ParamRef:
+	case *ast.ParamRef:
 		c.parameters = max(c.parameters, int(m.GetNumber()))
-	case *FuncCall:
+	case *ast.FuncCall:
 		c.funcCall(m)
-	case *A_Expr:
+	case *ast.A_Expr:
 		c.operation(m)
-	case *SubLink:
+	case *ast.SubLink:
 		c.operator(m.GetOperName())
 		c.expr(m.GetTestexpr())
 		c.subquery(m.GetSubselect())
-	case *SortBy:
+	case *ast.SortBy:
 		c.operator(m.GetUseOp())
 		c.expr(m.GetNode())
-	case *TypeCast:
+	case *ast.TypeCast:
 		c.typeCast(m)
-	case *XmlSerialize:
+	case *ast.XmlSerialize:
 		c.expr(m.GetExpr())
 		c.typeName(m.GetTypeName())
-	case *JsonOutput:
+	case *ast.JsonOutput:
 		c.typeName(m.GetTypeName())
-	case *JsonArrayQueryConstructor:
+	case *ast.JsonArrayQueryConstructor:
 		c.subquery(m.GetQuery())
 		if m.GetOutput() != nil {
 			c.node(m.GetOutput())
 		}
-	case *IndexElem: // of ON CONFLICT, or of an index
+	case *ast.IndexElem: // of ON CONFLICT, or of an index
 		if m.GetName() != "" {
 			c.bareColumn(m.GetName())
 		}
-		Children(m, c.node)
-	case *CollateClause: // a collation calls no user's code
+		ast.Children(m, c.node)
+	case *ast.CollateClause: // a collation calls no user's code
 		c.expr(m.GetArg())
-	case *A_Const, *A_Star, *String, *Integer, *Float, *Boolean, *BitString,
-		*SQLValueFunction, *SetToDefault, *CurrentOfExpr, *JsonFormat, *JsonReturning:
-	case *JsonArrayConstructor:
+	case *ast.A_Const, *ast.A_Star, *ast.String, *ast.Integer, *ast.Float, *ast.Boolean, *ast.BitString,
+		*ast.SQLValueFunction, *ast.SetToDefault, *ast.CurrentOfExpr, *ast.JsonFormat, *ast.JsonReturning:
+	case *ast.JsonArrayConstructor:
 		c.newSyntax("json_array")
-		Children(m, c.node)
-	case *JsonArrayAgg:
+		ast.Children(m, c.node)
+	case *ast.JsonArrayAgg:
 		c.newSyntax("json_arrayagg")
-		Children(m, c.node)
-	case *JsonObjectConstructor:
+		ast.Children(m, c.node)
+	case *ast.JsonObjectConstructor:
 		c.newSyntax("json_object")
-		Children(m, c.node)
-	case *A_ArrayExpr, *A_Indices, *A_Indirection, *BoolExpr, *BooleanTest, *CaseExpr, *CaseWhen,
-		*CoalesceExpr, *GroupingFunc, *GroupingSet, *List, *MinMaxExpr, *MultiAssignRef, *NamedArgExpr,
-		*NullTest, *ResTarget, *RowExpr, *WindowDef, *XmlExpr,
-		*JsonAggConstructor, *JsonIsPredicate, *JsonKeyValue, *JsonObjectAgg, *JsonValueExpr:
-		Children(m, c.node)
+		ast.Children(m, c.node)
+	case *ast.A_ArrayExpr, *ast.A_Indices, *ast.A_Indirection, *ast.BoolExpr, *ast.BooleanTest, *ast.CaseExpr, *ast.CaseWhen,
+		*ast.CoalesceExpr, *ast.GroupingFunc, *ast.GroupingSet, *ast.List, *ast.MinMaxExpr, *ast.MultiAssignRef, *ast.NamedArgExpr,
+		*ast.NullTest, *ast.ResTarget, *ast.RowExpr, *ast.WindowDef, *ast.XmlExpr,
+		*ast.JsonAggConstructor, *ast.JsonIsPredicate, *ast.JsonKeyValue, *ast.JsonObjectAgg, *ast.JsonValueExpr:
+		ast.Children(m, c.node)
 	default:
 		c.mystery()
 	}
@@ -84,9 +85,9 @@ func (c *collector) node(m any) {
 // call of a user's function.
 func (c *collector) newSyntax(name string) { c.unknownName("syntax", "", name) }
 
-func (c *collector) operation(e *A_Expr) {
+func (c *collector) operation(e *ast.A_Expr) {
 	// BETWEEN is named for itself; its operators are >= and <=.
-	if !among(e.GetKind(), A_Expr_Kind_AEXPR_BETWEEN, A_Expr_Kind_AEXPR_NOT_BETWEEN, A_Expr_Kind_AEXPR_BETWEEN_SYM, A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM) {
+	if !among(e.GetKind(), ast.A_Expr_Kind_AEXPR_BETWEEN, ast.A_Expr_Kind_AEXPR_NOT_BETWEEN, ast.A_Expr_Kind_AEXPR_BETWEEN_SYM, ast.A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM) {
 		c.operator(e.GetName())
 	}
 	c.expr(e.GetLexpr())
@@ -95,7 +96,7 @@ func (c *collector) operation(e *A_Expr) {
 
 // operator reads the name of an operator. One that PostgreSQL does not bring
 // along calls a function that the text does not name.
-func (c *collector) operator(list []*Node) {
+func (c *collector) operator(list []*ast.Node) {
 	if len(list) == 0 {
 		return
 	}
@@ -112,7 +113,7 @@ func schemaDot(schema string) string {
 	return part(schema) + "."
 }
 
-func (c *collector) typeCast(t *TypeCast) {
+func (c *collector) typeCast(t *ast.TypeCast) {
 	c.expr(t.GetArg())
 	c.typeName(t.GetTypeName())
 	_, name := qualifiedName(t.GetTypeName().GetNames())
@@ -123,7 +124,7 @@ func (c *collector) typeCast(t *TypeCast) {
 
 // typeName reads a type that values are converted to. One that PostgreSQL does
 // not bring along may have input functions, casts and constraints of its own.
-func (c *collector) typeName(t *TypeName) {
+func (c *collector) typeName(t *ast.TypeName) {
 	if t == nil {
 		return
 	}
@@ -141,9 +142,9 @@ func (c *collector) typeName(t *TypeName) {
 }
 
 // definitions reads a list of column definitions behind a function in FROM.
-func (c *collector) definitions(list []*Node) {
+func (c *collector) definitions(list []*ast.Node) {
 	for _, n := range list {
-		d, ok := Unwrap(n).(*ColumnDef)
+		d, ok := ast.Unwrap(n).(*ast.ColumnDef)
 		if !ok {
 			c.mystery()
 			continue
@@ -153,12 +154,12 @@ func (c *collector) definitions(list []*Node) {
 }
 
 // tableFunc reads XMLTABLE.
-func (c *collector) tableFunc(t *RangeTableFunc) {
+func (c *collector) tableFunc(t *ast.RangeTableFunc) {
 	c.expr(t.GetDocexpr())
 	c.expr(t.GetRowexpr())
 	c.exprs(t.GetNamespaces())
 	for _, n := range t.GetColumns() {
-		col, ok := Unwrap(n).(*RangeTableFuncCol)
+		col, ok := ast.Unwrap(n).(*ast.RangeTableFuncCol)
 		if !ok {
 			c.mystery()
 			continue
@@ -170,7 +171,7 @@ func (c *collector) tableFunc(t *RangeTableFunc) {
 }
 
 // tableSample reads a sampling method.
-func (c *collector) tableSample(method []*Node) {
+func (c *collector) tableSample(method []*ast.Node) {
 	schema, name := qualifiedName(method)
 	if name != "bernoulli" && name != "system" || schema != "" && schema != "pg_catalog" {
 		c.unknownName("function", schema, name)
@@ -178,7 +179,7 @@ func (c *collector) tableSample(method []*Node) {
 }
 
 // qualifiedName returns the last two parts of a dotted name.
-func qualifiedName(list []*Node) (schema, name string) {
+func qualifiedName(list []*ast.Node) (schema, name string) {
 	parts := stringList(list)
 	switch len(parts) {
 	case 0:
@@ -190,10 +191,10 @@ func qualifiedName(list []*Node) (schema, name string) {
 }
 
 // stringList returns the strings of a list.
-func stringList(list []*Node) []string {
+func stringList(list []*ast.Node) []string {
 	var out []string
 	for _, n := range list {
-		if s, ok := Unwrap(n).(*String); ok {
+		if s, ok := ast.Unwrap(n).(*ast.String); ok {
 			out = append(out, s.GetSval())
 		}
 	}
@@ -202,13 +203,13 @@ func stringList(list []*Node) []string {
 
 // stringConstant returns the text of a constant, looking through casts, and
 // says that the facts depend on it.
-func (c *collector) stringConstant(n *Node) (string, bool) {
-	switch m := Unwrap(n).(type) {
-	case *TypeCast:
+func (c *collector) stringConstant(n *ast.Node) (string, bool) {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.TypeCast:
 		return c.stringConstant(m.GetArg())
-	case *NamedArgExpr:
+	case *ast.NamedArgExpr:
 		return c.stringConstant(m.GetArg())
-	case *A_Const:
+	case *ast.A_Const:
 		if s := m.GetSval(); s != nil {
 			c.literal = true
 			return s.GetSval(), true

@@ -3,6 +3,8 @@ package statement
 import (
 	"strings"
 	"testing"
+
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // TestEveryExpressionIsKnown has a query for each node that the grammar can
@@ -88,7 +90,7 @@ func TestEveryExpressionIsKnown(t *testing.T) {
 			continue
 		}
 		st := &tree.Statements[0]
-		if node != "Node" && !inTree(Unwrap(st.Node()), node) {
+		if node != "Node" && !inTree(ast.Unwrap(st.Node()), node) {
 			t.Errorf("%s: not in the tree of %s", node, sql)
 		}
 		newSyntax := strings.HasPrefix(strings.Join(st.Facts.Unknown, " "), "syntax json_")
@@ -135,7 +137,7 @@ func contains(list []string, s string) bool {
 // inTree reports whether a message of that type is in the tree. Constants hold
 // theirs without a node around.
 func inTree(m any, node string) bool {
-	if k, ok := m.(*A_Const); ok {
+	if k, ok := m.(*ast.A_Const); ok {
 		switch node {
 		case "Integer":
 			return k.GetIval() != nil
@@ -151,6 +153,6 @@ func inTree(m any, node string) bool {
 		return true
 	}
 	found := false
-	Children(m, func(child any) { found = found || inTree(child, node) })
+	ast.Children(m, func(child any) { found = found || inTree(child, node) })
 	return found
 }

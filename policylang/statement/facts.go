@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // maxBodies bounds how deep SQL in constants nests: a DO in a DO in a function
@@ -13,7 +14,7 @@ import (
 const maxBodies = 4
 
 // read turns a statement's syntax tree into a Statement.
-func read(node *Node, text string, offset int, l Limits) Statement {
+func read(node *ast.Node, text string, offset int, l Limits) Statement {
 	return readNested(node, text, offset, reading{limits: l})
 }
 
@@ -23,8 +24,8 @@ type reading struct {
 	bodies int // constants of SQL around the statement
 }
 
-func readNested(node *Node, text string, offset int, r reading) Statement {
-	m := Unwrap(node)
+func readNested(node *ast.Node, text string, offset int, r reading) Statement {
+	m := ast.Unwrap(node)
 	c := collector{reading: r, text: text, offset: offset, limit: -1, filtered: true}
 	command := c.statement(m)
 	if s := outermostSelect(m); s != nil {
@@ -161,7 +162,7 @@ func pgCatalog(schema, name string) bool {
 }
 
 // rangeVar adds what the statement does to a relation.
-func (c *collector) rangeVar(r *RangeVar, verb policylang.Verb) {
+func (c *collector) rangeVar(r *ast.RangeVar, verb policylang.Verb) {
 	if r != nil {
 		c.relation(r.GetSchemaname(), r.GetRelname(), verb)
 	}
@@ -235,12 +236,12 @@ func sortedRelations(values []policylang.Relation) []policylang.Relation {
 // whatever is not planned by the optimizer has its meaning in options.
 func optimizable(m any) bool {
 	switch m := m.(type) {
-	case *SelectStmt, *InsertStmt, *UpdateStmt, *DeleteStmt, *MergeStmt, *TransactionStmt:
+	case *ast.SelectStmt, *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.MergeStmt, *ast.TransactionStmt:
 		return true
-	case *DeclareCursorStmt:
-		return optimizable(Unwrap(m.GetQuery()))
-	case *PrepareStmt:
-		return optimizable(Unwrap(m.GetQuery()))
+	case *ast.DeclareCursorStmt:
+		return optimizable(ast.Unwrap(m.GetQuery()))
+	case *ast.PrepareStmt:
+		return optimizable(ast.Unwrap(m.GetQuery()))
 	}
 	return false
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -43,8 +44,8 @@ func TestFacts(t *testing.T) {
 					continue
 				}
 				st := &tree.Statements[0]
-				if !inTree(Unwrap(st.Node()), node) {
-					t.Errorf("%s: no %s in it, but %T", name, node, Unwrap(st.Node()))
+				if !inTree(ast.Unwrap(st.Node()), node) {
+					t.Errorf("%s: no %s in it, but %T", name, node, ast.Unwrap(st.Node()))
 				}
 				got := render(st)
 				if *update {
@@ -85,7 +86,7 @@ func newMessage(t *testing.T, name string) any {
 			node := &pg_query.Node{}
 			m := node.ProtoReflect()
 			m.Set(fields.Get(i), m.NewField(fields.Get(i)))
-			return Unwrap(node)
+			return ast.Unwrap(node)
 		}
 	}
 	t.Fatalf("no node %s", name)

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // truth is what a condition says about the rows of the statement's target, as
@@ -20,7 +22,7 @@ const (
 )
 
 // filter reads the WHERE of an UPDATE or DELETE, which may be nil.
-func (c *collector) filter(where *Node) {
+func (c *collector) filter(where *ast.Node) {
 	c.expr(where)
 	c.filterAll(where)
 }
@@ -28,7 +30,7 @@ func (c *collector) filter(where *Node) {
 // filterAll decides whether conditions that all must hold keep any row out. One
 // that no column of the target decides keeps out all rows or none: it is no
 // filter, unless it is constantly false.
-func (c *collector) filterAll(conditions ...*Node) {
+func (c *collector) filterAll(conditions ...*ast.Node) {
 	if c.planned {
 		return
 	}
@@ -105,33 +107,33 @@ func not(a truth) truth {
 	return a
 }
 
-func (f rowFilter) truth(n *Node) truth {
+func (f rowFilter) truth(n *ast.Node) truth {
 	if !f.step() {
 		return free
 	}
-	switch m := Unwrap(n).(type) {
-	case *A_Const:
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.A_Const:
 		return f.constant(m)
-	case *TypeCast:
+	case *ast.TypeCast:
 		return f.cast(m)
-	case *BoolExpr:
+	case *ast.BoolExpr:
 		return f.boolean(m)
-	case *A_Expr:
+	case *ast.A_Expr:
 		return f.operation(m)
-	case *NullTest:
+	case *ast.NullTest:
 		return f.nullTest(m)
-	case *BooleanTest:
+	case *ast.BooleanTest:
 		return booleanTest(m.GetBooltesttype(), f.truth(m.GetArg()))
-	case *CaseExpr:
+	case *ast.CaseExpr:
 		return f.caseExpr(m)
-	case *CoalesceExpr:
+	case *ast.CoalesceExpr:
 		return f.coalesce(m)
-	case *SubLink:
+	case *ast.SubLink:
 		return f.subLink(m)
-	case *CurrentOfExpr:
+	case *ast.CurrentOfExpr:
 		return varies
 	}
-	return f.unless(Unwrap(n))
+	return f.unless(ast.Unwrap(n))
 }
 
 // unless is what is left to say of a condition: whether the row has a part in
@@ -143,7 +145,7 @@ func (f rowFilter) unless(m any) truth {
 	return free
 }
 
-func (f rowFilter) constant(m *A_Const) truth {
+func (f rowFilter) constant(m *ast.A_Const) truth {
 	f.c.literal = true
 	switch {
 	case m.GetIsnull():
@@ -175,31 +177,31 @@ func booleanText(s string) truth {
 	return free
 }
 
-func (f rowFilter) cast(m *TypeCast) truth {
+func (f rowFilter) cast(m *ast.TypeCast) truth {
 	if _, name := qualifiedName(m.GetTypeName().GetNames()); name != "bool" {
 		return f.unless(m)
 	}
-	if k, ok := Unwrap(m.GetArg()).(*A_Const); ok && k.GetIval() != nil {
+	if k, ok := ast.Unwrap(m.GetArg()).(*ast.A_Const); ok && k.GetIval() != nil {
 		f.c.literal = true
 		return truthOf(k.GetIval().GetIval() != 0)
 	}
 	return f.truth(m.GetArg())
 }
 
-func (f rowFilter) boolean(m *BoolExpr) truth {
+func (f rowFilter) boolean(m *ast.BoolExpr) truth {
 	args := m.GetArgs()
 	switch m.GetBoolop() {
-	case BoolExprType_NOT_EXPR:
+	case ast.BoolExprType_NOT_EXPR:
 		if len(args) == 1 {
 			return not(f.truth(args[0]))
 		}
-	case BoolExprType_AND_EXPR:
+	case ast.BoolExprType_AND_EXPR:
 		result := always
 		for _, a := range args {
 			result = both(result, f.truth(a))
 		}
 		return result
-	case BoolExprType_OR_EXPR:
+	case ast.BoolExprType_OR_EXPR:
 		if f.exhaustive(args) {
 			return always
 		}
@@ -208,47 +210,47 @@ func (f rowFilter) boolean(m *BoolExpr) truth {
 			result = either(result, f.truth(a))
 		}
 		return result
-	case BoolExprType_BOOL_EXPR_TYPE_UNDEFINED:
+	case ast.BoolExprType_BOOL_EXPR_TYPE_UNDEFINED:
 	}
 	return free
 }
 
 // booleanTest is the value of IS [NOT] TRUE, FALSE or UNKNOWN.
-func booleanTest(test BoolTestType, arg truth) truth {
+func booleanTest(test ast.BoolTestType, arg truth) truth {
 	switch arg {
 	case varies, free:
 		return arg
 	case always, never, null:
 	}
 	switch test {
-	case BoolTestType_IS_TRUE:
+	case ast.BoolTestType_IS_TRUE:
 		return truthOf(arg == always)
-	case BoolTestType_IS_NOT_TRUE:
+	case ast.BoolTestType_IS_NOT_TRUE:
 		return truthOf(arg != always)
-	case BoolTestType_IS_FALSE:
+	case ast.BoolTestType_IS_FALSE:
 		return truthOf(arg == never)
-	case BoolTestType_IS_NOT_FALSE:
+	case ast.BoolTestType_IS_NOT_FALSE:
 		return truthOf(arg != never)
-	case BoolTestType_IS_UNKNOWN:
+	case ast.BoolTestType_IS_UNKNOWN:
 		return truthOf(arg == null)
-	case BoolTestType_IS_NOT_UNKNOWN:
+	case ast.BoolTestType_IS_NOT_UNKNOWN:
 		return truthOf(arg != null)
-	case BoolTestType_BOOL_TEST_TYPE_UNDEFINED:
+	case ast.BoolTestType_BOOL_TEST_TYPE_UNDEFINED:
 	}
 	return free
 }
 
-func (f rowFilter) nullTest(m *NullTest) truth {
+func (f rowFilter) nullTest(m *ast.NullTest) truth {
 	isNull := free
 	switch {
 	case f.neverNull(m.GetArg()):
 		isNull = never
 	case f.truth(m.GetArg()) == null:
 		isNull = always
-	case f.depends(Unwrap(m.GetArg()), nil, false):
+	case f.depends(ast.Unwrap(m.GetArg()), nil, false):
 		isNull = varies
 	}
-	if m.GetNulltesttype() == NullTestType_IS_NOT_NULL {
+	if m.GetNulltesttype() == ast.NullTestType_IS_NOT_NULL {
 		return not(isNull)
 	}
 	return isNull
@@ -256,19 +258,19 @@ func (f rowFilter) nullTest(m *NullTest) truth {
 
 // neverNull reports whether the text shows that an expression is not NULL: a
 // constant, a system column, or a choice that ends in a constant.
-func (f rowFilter) neverNull(n *Node) bool {
-	switch m := Unwrap(n).(type) {
-	case *A_Const:
+func (f rowFilter) neverNull(n *ast.Node) bool {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.A_Const:
 		f.c.literal = true
 		return !m.GetIsnull()
-	case *TypeCast:
+	case *ast.TypeCast:
 		return f.neverNull(m.GetArg())
-	case *ColumnRef:
+	case *ast.ColumnRef:
 		names, _ := columnNames(m)
 		return len(names) > 0 && systemColumn(names[len(names)-1])
-	case *CoalesceExpr:
+	case *ast.CoalesceExpr:
 		return slices.ContainsFunc(m.GetArgs(), f.neverNull)
-	case *NullTest, *BooleanTest, *A_ArrayExpr:
+	case *ast.NullTest, *ast.BooleanTest, *ast.A_ArrayExpr:
 		return true
 	}
 	return false
@@ -282,10 +284,10 @@ func systemColumn(name string) bool {
 	return false
 }
 
-func (f rowFilter) caseExpr(m *CaseExpr) truth {
+func (f rowFilter) caseExpr(m *ast.CaseExpr) truth {
 	result, decided := varies, true
 	for i, n := range m.GetArgs() {
-		w, ok := Unwrap(n).(*CaseWhen)
+		w, ok := ast.Unwrap(n).(*ast.CaseWhen)
 		if !ok || m.GetArg() != nil {
 			return f.unless(m)
 		}
@@ -315,7 +317,7 @@ func (f rowFilter) caseExpr(m *CaseExpr) truth {
 	return f.unless(m)
 }
 
-func (f rowFilter) coalesce(m *CoalesceExpr) truth {
+func (f rowFilter) coalesce(m *ast.CoalesceExpr) truth {
 	result := null
 	for _, a := range m.GetArgs() {
 		if result = f.truth(a); result != null {
@@ -325,21 +327,21 @@ func (f rowFilter) coalesce(m *CoalesceExpr) truth {
 	return result
 }
 
-func (f rowFilter) subLink(m *SubLink) truth {
-	q, ok := Unwrap(m.GetSubselect()).(*SelectStmt)
+func (f rowFilter) subLink(m *ast.SubLink) truth {
+	q, ok := ast.Unwrap(m.GetSubselect()).(*ast.SelectStmt)
 	if !ok {
 		return free
 	}
 	plain := q.GetLarg() == nil && len(q.GetFromClause()) == 0 && q.GetWhereClause() == nil && q.GetHavingClause() == nil &&
 		len(q.GetValuesLists()) == 0 && q.GetLimitCount() == nil && q.GetLimitOffset() == nil
 	switch kind := m.GetSubLinkType(); {
-	case plain && kind == SubLinkType_EXISTS_SUBLINK:
+	case plain && kind == ast.SubLinkType_EXISTS_SUBLINK:
 		return always
-	case plain && kind == SubLinkType_EXPR_SUBLINK && len(q.GetTargetList()) == 1:
-		if r, ok := Unwrap(q.GetTargetList()[0]).(*ResTarget); ok {
+	case plain && kind == ast.SubLinkType_EXPR_SUBLINK && len(q.GetTargetList()) == 1:
+		if r, ok := ast.Unwrap(q.GetTargetList()[0]).(*ast.ResTarget); ok {
 			return f.truth(r.GetVal())
 		}
-	case kind == SubLinkType_ANY_SUBLINK && f.everyRowIsIn(m.GetTestexpr(), q):
+	case kind == ast.SubLinkType_ANY_SUBLINK && f.everyRowIsIn(m.GetTestexpr(), q):
 		return always
 	}
 	return f.unless(m)
@@ -347,18 +349,18 @@ func (f rowFilter) subLink(m *SubLink) truth {
 
 // everyRowIsIn reports whether column IN (SELECT column FROM target) is said of
 // the target itself.
-func (f rowFilter) everyRowIsIn(test *Node, q *SelectStmt) bool {
-	column, ok := Unwrap(test).(*ColumnRef)
+func (f rowFilter) everyRowIsIn(test *ast.Node, q *ast.SelectStmt) bool {
+	column, ok := ast.Unwrap(test).(*ast.ColumnRef)
 	if !ok || len(q.GetFromClause()) != 1 || len(q.GetTargetList()) != 1 || q.GetWhereClause() != nil ||
 		q.GetHavingClause() != nil || len(q.GetGroupClause()) > 0 || q.GetLimitCount() != nil || q.GetLimitOffset() != nil {
 		return false
 	}
-	from, isRelation := Unwrap(q.GetFromClause()[0]).(*RangeVar)
-	out, isTarget := Unwrap(q.GetTargetList()[0]).(*ResTarget)
+	from, isRelation := ast.Unwrap(q.GetFromClause()[0]).(*ast.RangeVar)
+	out, isTarget := ast.Unwrap(q.GetTargetList()[0]).(*ast.ResTarget)
 	if !isRelation || !isTarget || from.GetRelname() != f.target.table {
 		return false
 	}
-	selected, ok := Unwrap(out.GetVal()).(*ColumnRef)
+	selected, ok := ast.Unwrap(out.GetVal()).(*ast.ColumnRef)
 	if !ok {
 		return false
 	}
@@ -375,24 +377,24 @@ func (f rowFilter) depends(m any, shadows []string, inner bool) bool {
 		return false
 	}
 	switch m := m.(type) {
-	case *ColumnRef:
+	case *ast.ColumnRef:
 		return f.isTarget(m, shadows, inner)
-	case *CurrentOfExpr:
+	case *ast.CurrentOfExpr:
 		return true
-	case *SelectStmt:
+	case *ast.SelectStmt:
 		if from := m.GetFromClause(); len(from) > 0 {
 			shadows = append(slices.Clip(shadows), fromNames(from)...)
 			inner = true
 		}
 	}
 	found := false
-	Children(m, func(child any) {
+	ast.Children(m, func(child any) {
 		found = found || f.depends(child, shadows, inner)
 	})
 	return found
 }
 
-func (f rowFilter) isTarget(ref *ColumnRef, shadows []string, inner bool) bool {
+func (f rowFilter) isTarget(ref *ast.ColumnRef, shadows []string, inner bool) bool {
 	names, star := columnNames(ref)
 	if star {
 		names = append(names, "*")
@@ -408,24 +410,24 @@ func (f rowFilter) isTarget(ref *ColumnRef, shadows []string, inner bool) bool {
 }
 
 // fromNames returns the names that the items of a FROM are called by.
-func fromNames(from []*Node) []string {
+func fromNames(from []*ast.Node) []string {
 	var out []string
 	var visit func(m any)
 	visit = func(m any) {
 		switch m := m.(type) {
-		case *RangeVar:
+		case *ast.RangeVar:
 			if m.GetAlias() == nil {
 				out = append(out, m.GetRelname())
 			}
-		case *SelectStmt:
+		case *ast.SelectStmt:
 			return
-		case *Alias:
+		case *ast.Alias:
 			out = append(out, m.GetAliasname())
 		}
-		Children(m, visit)
+		ast.Children(m, visit)
 	}
 	for _, n := range from {
-		visit(Unwrap(n))
+		visit(ast.Unwrap(n))
 	}
 	return out
 }
@@ -433,9 +435,9 @@ func fromNames(from []*Node) []string {
 // canonical writes an expression such that two that mean the same by their
 // form alone are equal: without positions, qualifiers of the target, casts and
 // neutral operands. Constants are written as ? if plain.
-func (f rowFilter) canonical(n *Node, plain bool) string {
+func (f rowFilter) canonical(n *ast.Node, plain bool) string {
 	var b strings.Builder
-	f.write(&b, Unwrap(n), plain)
+	f.write(&b, ast.Unwrap(n), plain)
 	return b.String()
 }
 
@@ -445,25 +447,25 @@ func (f rowFilter) write(b *strings.Builder, m any, plain bool) {
 		return
 	}
 	switch m := m.(type) {
-	case *ColumnRef:
+	case *ast.ColumnRef:
 		names, _ := columnNames(m)
 		if len(names) > 1 && names[len(names)-2] == f.target.name {
 			names = names[len(names)-1:]
 		}
 		b.WriteString("column " + strings.Join(names, "\x00") + ";")
 		return
-	case *A_Const:
+	case *ast.A_Const:
 		if plain {
 			b.WriteString("?")
 			return
 		}
-	case *TypeCast:
-		f.write(b, Unwrap(m.GetArg()), plain)
+	case *ast.TypeCast:
+		f.write(b, ast.Unwrap(m.GetArg()), plain)
 		return
-	case *A_Expr:
+	case *ast.A_Expr:
 		if kept := neutral(m); kept != nil {
 			f.c.literal = true
-			f.write(b, Unwrap(kept), plain)
+			f.write(b, ast.Unwrap(kept), plain)
 			return
 		}
 	}
@@ -505,8 +507,8 @@ func (f rowFilter) writeValue(b *strings.Builder, fd protoreflect.FieldDescripto
 		return
 	}
 	switch m := v.Message().Interface().(type) {
-	case *Node:
-		f.write(b, Unwrap(m), plain)
+	case *ast.Node:
+		f.write(b, ast.Unwrap(m), plain)
 	default:
 		f.write(b, m, plain)
 	}
@@ -514,8 +516,8 @@ func (f rowFilter) writeValue(b *strings.Builder, fd protoreflect.FieldDescripto
 
 // neutral returns the operand that x + 0, x * 1 and their kin are equal to, or
 // nil.
-func neutral(m *A_Expr) *Node {
-	if m.GetKind() != A_Expr_Kind_AEXPR_OP || m.GetRexpr() == nil {
+func neutral(m *ast.A_Expr) *ast.Node {
+	if m.GetKind() != ast.A_Expr_Kind_AEXPR_OP || m.GetRexpr() == nil {
 		return nil
 	}
 	_, op := qualifiedName(m.GetName())
@@ -525,8 +527,8 @@ func neutral(m *A_Expr) *Node {
 		}
 		return nil
 	}
-	for _, side := range []struct{ kept, constant *Node }{{m.GetLexpr(), m.GetRexpr()}, {m.GetRexpr(), m.GetLexpr()}} {
-		k, ok := Unwrap(side.constant).(*A_Const)
+	for _, side := range []struct{ kept, constant *ast.Node }{{m.GetLexpr(), m.GetRexpr()}, {m.GetRexpr(), m.GetLexpr()}} {
+		k, ok := ast.Unwrap(side.constant).(*ast.A_Const)
 		if !ok || k.GetIsnull() {
 			continue
 		}
@@ -543,7 +545,7 @@ func neutral(m *A_Expr) *Node {
 
 // same reports whether two expressions are one by their form. Where constants
 // make the difference, the facts depend on them.
-func (f rowFilter) same(a, b *Node) bool {
+func (f rowFilter) same(a, b *ast.Node) bool {
 	if a == nil || b == nil {
 		return false
 	}

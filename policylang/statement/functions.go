@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // effect is what calling a function of PostgreSQL's own does, beyond computing
@@ -151,7 +152,7 @@ func isVolatile(name string) bool {
 }
 
 // funcCall reads a call.
-func (c *collector) funcCall(f *FuncCall) {
+func (c *collector) funcCall(f *ast.FuncCall) {
 	c.exprs(f.GetArgs())
 	c.exprs(f.GetAggOrder())
 	c.expr(f.GetAggFilter())
@@ -163,7 +164,7 @@ func (c *collector) funcCall(f *FuncCall) {
 }
 
 // called reads the effect of calling a function by name.
-func (c *collector) called(schema, name string, args []*Node) {
+func (c *collector) called(schema, name string, args []*ast.Node) {
 	c.functions = append(c.functions, qualified(schema, name))
 	planned := c.planned
 	c.planned = false // EXPLAIN runs what it folds
@@ -188,7 +189,7 @@ func (c *collector) called(schema, name string, args []*Node) {
 }
 
 // effect applies the effect of a function.
-func (c *collector) effect(name string, e effect, args []*Node) {
+func (c *collector) effect(name string, e effect, args []*ast.Node) {
 	if e.class == policylang.ClassRead {
 		c.raise(e.class)
 	} else {
@@ -210,12 +211,12 @@ func (c *collector) effect(name string, e effect, args []*Node) {
 
 // argument returns the argument at a place from 1, nil if there is none or if
 // the call's notation does not tell.
-func argument(args []*Node, place int) *Node {
+func argument(args []*ast.Node, place int) *ast.Node {
 	if place > len(args) {
 		return nil
 	}
 	for _, a := range args {
-		if _, named := Unwrap(a).(*NamedArgExpr); named {
+		if _, named := ast.Unwrap(a).(*ast.NamedArgExpr); named {
 			return nil
 		}
 	}
@@ -223,7 +224,7 @@ func argument(args []*Node, place int) *Node {
 }
 
 // setConfig reads set_config(name, value, is_local).
-func (c *collector) setConfig(args []*Node) {
+func (c *collector) setConfig(args []*ast.Node) {
 	name, ok := c.stringConstant(argument(args, 1))
 	if !ok {
 		c.opaque()
@@ -245,7 +246,7 @@ func changesIdentity(parameter string) bool {
 }
 
 // runsArgument reads an argument that is SQL to run.
-func (c *collector) runsArgument(args []*Node, place int) {
+func (c *collector) runsArgument(args []*ast.Node, place int) {
 	if text, ok := c.stringConstant(argument(args, place)); ok {
 		c.sqlText(text)
 		return
@@ -254,9 +255,9 @@ func (c *collector) runsArgument(args []*Node, place int) {
 }
 
 // namesRelation reads an argument that names a relation.
-func (c *collector) namesRelation(args []*Node, e effect) {
+func (c *collector) namesRelation(args []*ast.Node, e effect) {
 	a := argument(args, e.relation)
-	if t, ok := Unwrap(a).(*TypeCast); ok {
+	if t, ok := ast.Unwrap(a).(*ast.TypeCast); ok {
 		a = t.GetArg()
 	}
 	if text, ok := c.stringConstant(a); ok {
@@ -272,7 +273,7 @@ func (c *collector) namesRelation(args []*Node, e effect) {
 
 // rewrites reads ts_rewrite(query, select), whose second argument is SQL unless
 // there is a third.
-func (c *collector) rewrites(name string, args []*Node) {
+func (c *collector) rewrites(name string, args []*ast.Node) {
 	if name == "ts_rewrite" && len(args) < 3 {
 		c.change(policylang.ClassFunction)
 		c.runsArgument(args, 2)

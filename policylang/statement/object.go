@@ -1,28 +1,31 @@
 package statement
 
-import "github.com/posternhq/postern/policylang"
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // object reads definitions of everything that is neither a relation, a routine
 // nor a role, and the commands that work on objects of any kind.
 func (c *collector) object(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *DropStmt:
+	case *ast.DropStmt:
 		c.definition(objectClass(m.GetRemoveType()))
 		for _, n := range m.GetObjects() {
 			c.named(m.GetRemoveType(), n, policylang.VerbDrop)
 		}
-		if m.GetBehavior() == DropBehavior_DROP_CASCADE {
+		if m.GetBehavior() == ast.DropBehavior_DROP_CASCADE {
 			c.relation("", "", policylang.VerbDrop) // whatever depends on them
 		}
 		return "DROP " + objectName(m.GetRemoveType()), true
-	case *RenameStmt:
-		if m.GetRenameType() == ObjectType_OBJECT_SCHEMA {
+	case *ast.RenameStmt:
+		if m.GetRenameType() == ast.ObjectType_OBJECT_SCHEMA {
 			c.definition(policylang.ClassDDL)
 			c.relation(m.GetSubname(), "", policylang.VerbAlter)
 			return "ALTER SCHEMA", true
 		}
 		c.renames(m.GetRenameType(), m.GetRelation(), m.GetObject(), policylang.ClassDDL)
-		if m.GetRenameType() == ObjectType_OBJECT_COLUMN {
+		if m.GetRenameType() == ast.ObjectType_OBJECT_COLUMN {
 			c.column(m.GetRelation().GetSchemaname(), m.GetRelation().GetRelname(), m.GetSubname())
 			return alterTag(m.GetRelationType()), true
 		}
@@ -30,33 +33,33 @@ func (c *collector) object(m any) (tag string, ok bool) {
 			c.relation(m.GetRelation().GetSchemaname(), m.GetNewname(), policylang.VerbCreate)
 		}
 		return alterTag(m.GetRenameType()), true
-	case *AlterObjectSchemaStmt:
+	case *ast.AlterObjectSchemaStmt:
 		c.renames(m.GetObjectType(), m.GetRelation(), m.GetObject(), policylang.ClassDDL)
 		if isRelation(m.GetObjectType()) {
 			c.relation(m.GetNewschema(), m.GetRelation().GetRelname(), policylang.VerbCreate)
 		}
 		return alterTag(m.GetObjectType()), true
-	case *AlterObjectDependsStmt:
+	case *ast.AlterObjectDependsStmt:
 		c.renames(m.GetObjectType(), m.GetRelation(), m.GetObject(), policylang.ClassDDL)
 		return alterTag(m.GetObjectType()), true
-	case *AlterOwnerStmt:
+	case *ast.AlterOwnerStmt:
 		c.renames(m.GetObjectType(), m.GetRelation(), m.GetObject(), policylang.ClassRole)
 		return alterTag(m.GetObjectType()), true
-	case *CommentStmt:
+	case *ast.CommentStmt:
 		c.definition(policylang.ClassDDL)
 		c.named(m.GetObjtype(), m.GetObject(), policylang.VerbAlter)
 		return "COMMENT", true
-	case *SecLabelStmt:
+	case *ast.SecLabelStmt:
 		c.definition(policylang.ClassRole)
 		c.named(m.GetObjtype(), m.GetObject(), policylang.VerbAlter)
 		return "SECURITY LABEL", true
-	case *CreateSchemaStmt:
+	case *ast.CreateSchemaStmt:
 		c.definition(policylang.ClassDDL)
 		for _, n := range m.GetSchemaElts() {
-			c.statement(Unwrap(n))
+			c.statement(ast.Unwrap(n))
 		}
 		return "CREATE SCHEMA", true
-	case *DefineStmt:
+	case *ast.DefineStmt:
 		c.definition(policylang.ClassDDL)
 		c.defineAll(m.GetDefinition())
 		return "CREATE " + objectName(m.GetKind()), true
@@ -70,48 +73,48 @@ func (c *collector) object(m any) (tag string, ok bool) {
 // simpleObject reads definitions in which nothing but their kind matters.
 func (c *collector) simpleObject(m any) (tag string) {
 	switch m := m.(type) {
-	case *AlterOperatorStmt:
+	case *ast.AlterOperatorStmt:
 		c.defineAll(m.GetOptions())
 		tag = "ALTER OPERATOR"
-	case *CreateOpClassStmt:
+	case *ast.CreateOpClassStmt:
 		c.defineAll(m.GetItems())
 		tag = "CREATE OPERATOR CLASS"
-	case *CreateOpFamilyStmt:
+	case *ast.CreateOpFamilyStmt:
 		tag = "CREATE OPERATOR FAMILY"
-	case *AlterOpFamilyStmt:
+	case *ast.AlterOpFamilyStmt:
 		c.defineAll(m.GetItems())
 		tag = "ALTER OPERATOR FAMILY"
-	case *CreateAmStmt:
+	case *ast.CreateAmStmt:
 		c.names(m.GetHandlerName())
 		tag = "CREATE ACCESS METHOD"
-	case *CreateConversionStmt:
+	case *ast.CreateConversionStmt:
 		c.names(m.GetFuncName())
 		tag = "CREATE CONVERSION"
-	case *CreateCastStmt:
+	case *ast.CreateCastStmt:
 		c.names(m.GetFunc().GetObjname())
 		tag = "CREATE CAST"
-	case *CreateTransformStmt:
+	case *ast.CreateTransformStmt:
 		c.names(m.GetFromsql().GetObjname())
 		c.names(m.GetTosql().GetObjname())
 		tag = "CREATE TRANSFORM"
-	case *CreateEventTrigStmt:
+	case *ast.CreateEventTrigStmt:
 		c.names(m.GetFuncname())
 		tag = "CREATE EVENT TRIGGER"
-	case *AlterEventTrigStmt:
+	case *ast.AlterEventTrigStmt:
 		tag = "ALTER EVENT TRIGGER"
-	case *AlterCollationStmt:
+	case *ast.AlterCollationStmt:
 		tag = "ALTER COLLATION"
-	case *AlterTSDictionaryStmt:
+	case *ast.AlterTSDictionaryStmt:
 		tag = "ALTER TEXT SEARCH DICTIONARY"
-	case *AlterTSConfigurationStmt:
+	case *ast.AlterTSConfigurationStmt:
 		tag = "ALTER TEXT SEARCH CONFIGURATION"
-	case *CreateExtensionStmt:
+	case *ast.CreateExtensionStmt:
 		c.opaque() // runs the extension's script
 		tag = "CREATE EXTENSION"
-	case *AlterExtensionStmt:
+	case *ast.AlterExtensionStmt:
 		c.opaque()
 		tag = "ALTER EXTENSION"
-	case *AlterExtensionContentsStmt:
+	case *ast.AlterExtensionContentsStmt:
 		c.named(m.GetObjtype(), m.GetObject(), policylang.VerbAlter)
 		tag = "ALTER EXTENSION"
 	default:
@@ -124,27 +127,27 @@ func (c *collector) simpleObject(m any) (tag string) {
 // typeObject reads definitions of types and domains.
 func (c *collector) typeObject(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *CompositeTypeStmt:
+	case *ast.CompositeTypeStmt:
 		tag = "CREATE TYPE"
-	case *CreateEnumStmt:
+	case *ast.CreateEnumStmt:
 		tag = "CREATE TYPE"
-	case *CreateRangeStmt:
+	case *ast.CreateRangeStmt:
 		c.defineAll(m.GetParams())
 		tag = "CREATE TYPE"
-	case *AlterEnumStmt:
+	case *ast.AlterEnumStmt:
 		tag = "ALTER TYPE"
-	case *AlterTypeStmt:
+	case *ast.AlterTypeStmt:
 		c.defineAll(m.GetOptions())
 		tag = "ALTER TYPE"
-	case *CreateDomainStmt:
+	case *ast.CreateDomainStmt:
 		c.push(false)
 		c.defineAll(m.GetConstraints())
 		c.pop()
 		tag = "CREATE DOMAIN"
-	case *AlterDomainStmt:
+	case *ast.AlterDomainStmt:
 		if m.GetDef() != nil {
 			c.push(false)
-			c.define(Unwrap(m.GetDef()))
+			c.define(ast.Unwrap(m.GetDef()))
 			c.pop()
 		}
 		tag = "ALTER DOMAIN"
@@ -156,7 +159,7 @@ func (c *collector) typeObject(m any) (tag string, ok bool) {
 }
 
 // renames reads ALTER … RENAME, SET SCHEMA, OWNER TO and DEPENDS ON.
-func (c *collector) renames(kind ObjectType, r *RangeVar, object *Node, class policylang.Class) {
+func (c *collector) renames(kind ast.ObjectType, r *ast.RangeVar, object *ast.Node, class policylang.Class) {
 	c.definition(worse(class, objectClass(kind)))
 	if r != nil {
 		c.rangeVar(r, policylang.VerbAlter)
@@ -166,41 +169,41 @@ func (c *collector) renames(kind ObjectType, r *RangeVar, object *Node, class po
 }
 
 // objectClass is the class of changing an object of that kind.
-func objectClass(kind ObjectType) policylang.Class {
-	if among(kind, ObjectType_OBJECT_ROLE, ObjectType_OBJECT_POLICY, ObjectType_OBJECT_USER_MAPPING, ObjectType_OBJECT_TABLESPACE,
-		ObjectType_OBJECT_PUBLICATION, ObjectType_OBJECT_SUBSCRIPTION, ObjectType_OBJECT_DEFACL, ObjectType_OBJECT_PARAMETER_ACL) {
+func objectClass(kind ast.ObjectType) policylang.Class {
+	if among(kind, ast.ObjectType_OBJECT_ROLE, ast.ObjectType_OBJECT_POLICY, ast.ObjectType_OBJECT_USER_MAPPING, ast.ObjectType_OBJECT_TABLESPACE,
+		ast.ObjectType_OBJECT_PUBLICATION, ast.ObjectType_OBJECT_SUBSCRIPTION, ast.ObjectType_OBJECT_DEFACL, ast.ObjectType_OBJECT_PARAMETER_ACL) {
 		return policylang.ClassRole
 	}
 	return policylang.ClassDDL
 }
 
 // isRelation reports whether objects of that kind are relations.
-func isRelation(kind ObjectType) bool {
-	return among(kind, ObjectType_OBJECT_TABLE, ObjectType_OBJECT_VIEW, ObjectType_OBJECT_MATVIEW, ObjectType_OBJECT_SEQUENCE,
-		ObjectType_OBJECT_INDEX, ObjectType_OBJECT_FOREIGN_TABLE)
+func isRelation(kind ast.ObjectType) bool {
+	return among(kind, ast.ObjectType_OBJECT_TABLE, ast.ObjectType_OBJECT_VIEW, ast.ObjectType_OBJECT_MATVIEW, ast.ObjectType_OBJECT_SEQUENCE,
+		ast.ObjectType_OBJECT_INDEX, ast.ObjectType_OBJECT_FOREIGN_TABLE)
 }
 
 // named adds the relation that the name of an object of that kind means: the
 // relation itself, the one it belongs to, or all of a schema.
-func (c *collector) named(kind ObjectType, object *Node, verb policylang.Verb) {
+func (c *collector) named(kind ast.ObjectType, object *ast.Node, verb policylang.Verb) {
 	parts := objectParts(object)
 	of := parts[:max(len(parts)-1, 0)]
 	switch {
 	case isRelation(kind):
 		c.relationParts(parts, verb)
-	case kind == ObjectType_OBJECT_COLUMN && len(of) > 0:
+	case kind == ast.ObjectType_OBJECT_COLUMN && len(of) > 0:
 		c.relationParts(of, policylang.VerbAlter)
 		schema, table := lastTwo(of)
 		c.column(schema, table, parts[len(of)])
-	case among(kind, ObjectType_OBJECT_TRIGGER, ObjectType_OBJECT_RULE, ObjectType_OBJECT_POLICY, ObjectType_OBJECT_TABCONSTRAINT) && len(of) > 0:
+	case among(kind, ast.ObjectType_OBJECT_TRIGGER, ast.ObjectType_OBJECT_RULE, ast.ObjectType_OBJECT_POLICY, ast.ObjectType_OBJECT_TABCONSTRAINT) && len(of) > 0:
 		c.relationParts(of, policylang.VerbAlter)
-	case kind == ObjectType_OBJECT_SCHEMA:
+	case kind == ast.ObjectType_OBJECT_SCHEMA:
 		_, name := lastTwo(parts)
 		c.relation(name, "", verb)
-	case kind == ObjectType_OBJECT_EXTENSION && verb == policylang.VerbDrop: // with all that belongs to it
+	case kind == ast.ObjectType_OBJECT_EXTENSION && verb == policylang.VerbDrop: // with all that belongs to it
 		c.relation("", "", verb)
 	}
-	if o, ok := Unwrap(object).(*ObjectWithArgs); ok && !among(kind, ObjectType_OBJECT_OPERATOR, ObjectType_OBJECT_CAST) {
+	if o, ok := ast.Unwrap(object).(*ast.ObjectWithArgs); ok && !among(kind, ast.ObjectType_OBJECT_OPERATOR, ast.ObjectType_OBJECT_CAST) {
 		c.names(o.GetObjname())
 	}
 }
@@ -221,13 +224,13 @@ func lastTwo(parts []string) (schema, name string) {
 }
 
 // objectParts returns the parts of an object's name.
-func objectParts(n *Node) []string {
-	switch m := Unwrap(n).(type) {
-	case *List:
+func objectParts(n *ast.Node) []string {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.List:
 		return stringList(m.GetItems())
-	case *String:
+	case *ast.String:
 		return []string{m.GetSval()}
-	case *RangeVar:
+	case *ast.RangeVar:
 		if m.GetSchemaname() == "" {
 			return []string{m.GetRelname()}
 		}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // Tree is a text and the statements in it. It is immutable.
@@ -30,7 +31,7 @@ type Statement struct {
 // root is the syntax tree of a statement, which may not have been made yet.
 type root struct {
 	once sync.Once
-	node *Node
+	node *ast.Node
 	text string
 	lim  Limits
 }
@@ -41,7 +42,7 @@ type root struct {
 // refused. Callers must not change it. Offsets in it count from the start of
 // the tree's SQL, unless the tree came from a [Cache]: then they may count from
 // the start of Text.
-func (s *Statement) Node() *Node {
+func (s *Statement) Node() *ast.Node {
 	if s.root == nil {
 		return nil
 	}
@@ -91,7 +92,7 @@ func parse(sql string, l Limits) (*Tree, int, *Error) {
 }
 
 // rawText returns the text of a statement and its offset.
-func rawText(sql string, raw *RawStmt) (text string, offset int) {
+func rawText(sql string, raw *ast.RawStmt) (text string, offset int) {
 	start := int(raw.GetStmtLocation())
 	end := len(sql)
 	if n := int(raw.GetStmtLen()); n > 0 {

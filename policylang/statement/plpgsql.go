@@ -2,6 +2,8 @@ package statement
 
 import (
 	"strings"
+
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // PL/pgSQL is read here and not by the C library: its PL/pgSQL parser ends the
@@ -44,8 +46,8 @@ func (c *collector) bodyLimits() Limits {
 func (c *collector) dynamicSQL(expression string) {
 	nodes, ok := c.parseNested("SELECT " + expression)
 	if ok && len(nodes) == 1 {
-		if s, ok := Unwrap(nodes[0]).(*SelectStmt); ok && len(s.GetTargetList()) == 1 {
-			if t, ok := Unwrap(s.GetTargetList()[0]).(*ResTarget); ok {
+		if s, ok := ast.Unwrap(nodes[0]).(*ast.SelectStmt); ok && len(s.GetTargetList()) == 1 {
+			if t, ok := ast.Unwrap(s.GetTargetList()[0]).(*ast.ResTarget); ok {
 				if text, ok := c.stringConstant(t.GetVal()); ok {
 					c.sqlText(text)
 					return
@@ -78,8 +80,8 @@ func (c *collector) pieces(pieces []piece) {
 	}
 	c.bodies++
 	for i, raw := range parsed.GetStmts() {
-		m := Unwrap(raw.GetStmt())
-		if s, ok := m.(*SelectStmt); ok && pieces[i].expression {
+		m := ast.Unwrap(raw.GetStmt())
+		if s, ok := m.(*ast.SelectStmt); ok && pieces[i].expression {
 			c.selectStmt(s)
 		} else {
 			c.statement(m)

@@ -4,10 +4,11 @@ import (
 	"strconv"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // selectStmt reads a SELECT, VALUES, TABLE or set operation.
-func (c *collector) selectStmt(s *SelectStmt) {
+func (c *collector) selectStmt(s *ast.SelectStmt) {
 	if s == nil {
 		return
 	}
@@ -40,7 +41,7 @@ func (c *collector) selectStmt(s *SelectStmt) {
 }
 
 // into reads the relation that a query's rows are written to.
-func (c *collector) into(into *IntoClause) {
+func (c *collector) into(into *ast.IntoClause) {
 	c.rangeVar(into.GetRel(), policylang.VerbCreate)
 	c.definition(policylang.ClassDDL)
 	c.defineAll(into.GetOptions())
@@ -55,28 +56,28 @@ func (c *collector) definition(class policylang.Class) {
 
 // outermostSelect returns the SELECT whose rows a statement returns or stores,
 // or nil.
-func outermostSelect(m any) *SelectStmt {
+func outermostSelect(m any) *ast.SelectStmt {
 	switch m := m.(type) {
-	case *SelectStmt:
+	case *ast.SelectStmt:
 		return m
-	case *ExplainStmt:
-		return outermostSelect(Unwrap(m.GetQuery()))
-	case *PrepareStmt:
-		return outermostSelect(Unwrap(m.GetQuery()))
-	case *DeclareCursorStmt:
-		return outermostSelect(Unwrap(m.GetQuery()))
-	case *CreateTableAsStmt:
-		return outermostSelect(Unwrap(m.GetQuery()))
-	case *CopyStmt:
-		return outermostSelect(Unwrap(m.GetQuery()))
+	case *ast.ExplainStmt:
+		return outermostSelect(ast.Unwrap(m.GetQuery()))
+	case *ast.PrepareStmt:
+		return outermostSelect(ast.Unwrap(m.GetQuery()))
+	case *ast.DeclareCursorStmt:
+		return outermostSelect(ast.Unwrap(m.GetQuery()))
+	case *ast.CreateTableAsStmt:
+		return outermostSelect(ast.Unwrap(m.GetQuery()))
+	case *ast.CopyStmt:
+		return outermostSelect(ast.Unwrap(m.GetQuery()))
 	}
 	return nil
 }
 
 // topSelect reads what only the outermost SELECT says.
-func (c *collector) topSelect(s *SelectStmt) {
+func (c *collector) topSelect(s *ast.SelectStmt) {
 	n := constantOf(s.GetLimitCount())
-	if n == nil || n.GetIsnull() || s.GetLimitOption() == LimitOption_LIMIT_OPTION_WITH_TIES {
+	if n == nil || n.GetIsnull() || s.GetLimitOption() == ast.LimitOption_LIMIT_OPTION_WITH_TIES {
 		return
 	}
 	if limit, ok := integerValue(n); ok {
@@ -84,7 +85,7 @@ func (c *collector) topSelect(s *SelectStmt) {
 	}
 	// The constant is in the cache's key if it stands where the scanner looks
 	// for it, see [scanner.count].
-	if plain, ok := Unwrap(s.GetLimitCount()).(*A_Const); ok && countAt(c.text, int(plain.GetLocation())-c.offset) {
+	if plain, ok := ast.Unwrap(s.GetLimitCount()).(*ast.A_Const); ok && countAt(c.text, int(plain.GetLocation())-c.offset) {
 		c.limited = true
 	} else if n.GetLocation() >= 0 { // FETCH FIRST ROW has a constant that is not written
 		c.literal = true
@@ -92,7 +93,7 @@ func (c *collector) topSelect(s *SelectStmt) {
 }
 
 // integerValue returns the value of an integer constant.
-func integerValue(n *A_Const) (int64, bool) {
+func integerValue(n *ast.A_Const) (int64, bool) {
 	switch {
 	case n.GetIsnull():
 		return 0, false
@@ -107,8 +108,8 @@ func integerValue(n *A_Const) (int64, bool) {
 
 // locking reads FOR UPDATE and its kin. Without OF it locks all relations of
 // the level, those in subqueries too.
-func (c *collector) locking(n *Node) {
-	l, ok := Unwrap(n).(*LockingClause)
+func (c *collector) locking(n *ast.Node) {
+	l, ok := ast.Unwrap(n).(*ast.LockingClause)
 	if !ok {
 		c.mystery()
 		return
@@ -122,7 +123,7 @@ func (c *collector) locking(n *Node) {
 		return
 	}
 	for _, n := range l.GetLockedRels() {
-		r, ok := Unwrap(n).(*RangeVar)
+		r, ok := ast.Unwrap(n).(*ast.RangeVar)
 		if !ok {
 			c.mystery()
 			continue
@@ -150,24 +151,24 @@ func (c *collector) lockVisible() {
 
 // with reads the common table expressions of a level. Without RECURSIVE each
 // sees those before it; its own name means the relation outside.
-func (c *collector) with(w *WithClause) {
+func (c *collector) with(w *ast.WithClause) {
 	if w == nil {
 		return
 	}
 	if w.GetRecursive() {
 		for _, n := range w.GetCtes() {
-			if cte, ok := Unwrap(n).(*CommonTableExpr); ok {
+			if cte, ok := ast.Unwrap(n).(*ast.CommonTableExpr); ok {
 				c.scope.addCTE(cte.GetCtename())
 			}
 		}
 	}
 	for _, n := range w.GetCtes() {
-		cte, ok := Unwrap(n).(*CommonTableExpr)
+		cte, ok := ast.Unwrap(n).(*ast.CommonTableExpr)
 		if !ok {
 			c.mystery()
 			continue
 		}
-		c.statement(Unwrap(cte.GetCtequery()))
+		c.statement(ast.Unwrap(cte.GetCtequery()))
 		if s := cte.GetCycleClause(); s != nil {
 			c.expr(s.GetCycleMarkValue())
 			c.expr(s.GetCycleMarkDefault())
@@ -179,18 +180,18 @@ func (c *collector) with(w *WithClause) {
 }
 
 // from reads a FROM list, each item in turn.
-func (c *collector) from(list []*Node) {
+func (c *collector) from(list []*ast.Node) {
 	for _, n := range list {
 		c.fromItem(n)
 	}
 }
 
 // fromItem reads one item of FROM and returns what it adds to the scope.
-func (c *collector) fromItem(n *Node) []item {
-	switch m := Unwrap(n).(type) {
-	case *RangeVar:
+func (c *collector) fromItem(n *ast.Node) []item {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.RangeVar:
 		return c.fromRelation(m)
-	case *RangeSubselect:
+	case *ast.RangeSubselect:
 		if m.GetLateral() {
 			c.subquery(m.GetSubquery())
 		} else {
@@ -199,22 +200,22 @@ func (c *collector) fromItem(n *Node) []item {
 			c.pop()
 		}
 		return c.derived(m.GetAlias())
-	case *RangeFunction:
+	case *ast.RangeFunction:
 		for _, f := range m.GetFunctions() {
 			c.expr(f)
 		}
 		c.definitions(m.GetColdeflist())
 		return c.derived(m.GetAlias())
-	case *RangeTableFunc:
+	case *ast.RangeTableFunc:
 		c.tableFunc(m)
 		return c.derived(m.GetAlias())
-	case *RangeTableSample:
+	case *ast.RangeTableSample:
 		items := c.fromItem(m.GetRelation())
 		c.tableSample(m.GetMethod())
 		c.exprs(m.GetArgs())
 		c.expr(m.GetRepeatable())
 		return items
-	case *JoinExpr:
+	case *ast.JoinExpr:
 		return c.join(m)
 	}
 	c.mystery()
@@ -222,13 +223,13 @@ func (c *collector) fromItem(n *Node) []item {
 }
 
 // derived adds an item that is not a relation.
-func (c *collector) derived(a *Alias) []item {
+func (c *collector) derived(a *ast.Alias) []item {
 	it := item{name: a.GetAliasname()}
 	c.scope.add(it)
 	return []item{it}
 }
 
-func (c *collector) join(j *JoinExpr) []item {
+func (c *collector) join(j *ast.JoinExpr) []item {
 	items := append(c.fromItem(j.GetLarg()), c.fromItem(j.GetRarg())...)
 	if j.GetIsNatural() { // compares columns that the text does not name
 		c.readsOne(items, "")
@@ -241,7 +242,7 @@ func (c *collector) join(j *JoinExpr) []item {
 	if len(inside) > maxInSight {
 		inside = []item{{any: true}}
 	}
-	for _, a := range []*Alias{j.GetJoinUsingAlias(), j.GetAlias()} {
+	for _, a := range []*ast.Alias{j.GetJoinUsingAlias(), j.GetAlias()} {
 		if a == nil {
 			continue
 		}
@@ -255,8 +256,8 @@ func (c *collector) join(j *JoinExpr) []item {
 }
 
 // subquery reads a query in brackets.
-func (c *collector) subquery(n *Node) {
-	s, ok := Unwrap(n).(*SelectStmt)
+func (c *collector) subquery(n *ast.Node) {
+	s, ok := ast.Unwrap(n).(*ast.SelectStmt)
 	if !ok {
 		c.mystery()
 		return

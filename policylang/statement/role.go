@@ -1,40 +1,43 @@
 package statement
 
-import "github.com/posternhq/postern/policylang"
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // role reads changes of roles and privileges.
 func (c *collector) role(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *GrantStmt:
+	case *ast.GrantStmt:
 		c.grantStmt(m)
 		tag = "REVOKE"
 		if m.GetIsGrant() {
 			tag = "GRANT"
 		}
-	case *GrantRoleStmt:
+	case *ast.GrantRoleStmt:
 		tag = "REVOKE ROLE"
 		if m.GetIsGrant() {
 			tag = "GRANT ROLE"
 		}
-	case *AlterDefaultPrivilegesStmt:
+	case *ast.AlterDefaultPrivilegesStmt:
 		tag = "ALTER DEFAULT PRIVILEGES"
-	case *CreateRoleStmt:
+	case *ast.CreateRoleStmt:
 		tag = "CREATE ROLE"
-	case *AlterRoleStmt, *AlterRoleSetStmt:
+	case *ast.AlterRoleStmt, *ast.AlterRoleSetStmt:
 		tag = "ALTER ROLE"
-	case *DropRoleStmt:
+	case *ast.DropRoleStmt:
 		tag = "DROP ROLE"
-	case *DropOwnedStmt:
+	case *ast.DropOwnedStmt:
 		c.relation("", "", policylang.VerbDrop)
 		tag = "DROP OWNED"
-	case *ReassignOwnedStmt:
+	case *ast.ReassignOwnedStmt:
 		c.relation("", "", policylang.VerbAlter)
 		tag = "REASSIGN OWNED"
-	case *CreateUserMappingStmt:
+	case *ast.CreateUserMappingStmt:
 		tag = "CREATE USER MAPPING"
-	case *AlterUserMappingStmt:
+	case *ast.AlterUserMappingStmt:
 		tag = "ALTER USER MAPPING"
-	case *DropUserMappingStmt:
+	case *ast.DropUserMappingStmt:
 		tag = "DROP USER MAPPING"
 	default:
 		return "", false
@@ -43,26 +46,26 @@ func (c *collector) role(m any) (tag string, ok bool) {
 	return tag, true
 }
 
-func (c *collector) grantStmt(m *GrantStmt) {
-	relational := m.GetObjtype() == ObjectType_OBJECT_TABLE || m.GetObjtype() == ObjectType_OBJECT_SEQUENCE
+func (c *collector) grantStmt(m *ast.GrantStmt) {
+	relational := m.GetObjtype() == ast.ObjectType_OBJECT_TABLE || m.GetObjtype() == ast.ObjectType_OBJECT_SEQUENCE
 	for _, n := range m.GetObjects() {
-		switch o := Unwrap(n).(type) {
-		case *RangeVar:
+		switch o := ast.Unwrap(n).(type) {
+		case *ast.RangeVar:
 			c.rangeVar(o, policylang.VerbGrant)
 			c.grantedColumns(o, m.GetPrivileges())
-		case *String:
-			if relational && m.GetTargtype() == GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA {
+		case *ast.String:
+			if relational && m.GetTargtype() == ast.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA {
 				c.relation(o.GetSval(), "", policylang.VerbGrant)
 			}
-		case *ObjectWithArgs:
+		case *ast.ObjectWithArgs:
 			c.names(o.GetObjname())
 		}
 	}
 }
 
-func (c *collector) grantedColumns(r *RangeVar, privileges []*Node) {
+func (c *collector) grantedColumns(r *ast.RangeVar, privileges []*ast.Node) {
 	for _, n := range privileges {
-		p, ok := Unwrap(n).(*AccessPriv)
+		p, ok := ast.Unwrap(n).(*ast.AccessPriv)
 		if !ok {
 			continue
 		}
@@ -77,34 +80,34 @@ func (c *collector) grantedColumns(r *RangeVar, privileges []*Node) {
 func (c *collector) server(m any) (tag string, ok bool) {
 	class := policylang.ClassRole
 	switch m := m.(type) {
-	case *AlterSystemStmt:
+	case *ast.AlterSystemStmt:
 		tag = "ALTER SYSTEM"
-	case *AlterDatabaseSetStmt:
+	case *ast.AlterDatabaseSetStmt:
 		tag = "ALTER DATABASE"
-	case *CheckPointStmt:
+	case *ast.CheckPointStmt:
 		tag = "CHECKPOINT"
-	case *LoadStmt:
+	case *ast.LoadStmt:
 		c.opaque()
 		tag = "LOAD"
-	case *CreateTableSpaceStmt:
+	case *ast.CreateTableSpaceStmt:
 		tag = "CREATE TABLESPACE"
-	case *DropTableSpaceStmt:
+	case *ast.DropTableSpaceStmt:
 		tag = "DROP TABLESPACE"
-	case *AlterTableSpaceOptionsStmt:
+	case *ast.AlterTableSpaceOptionsStmt:
 		tag = "ALTER TABLESPACE"
-	case *CreatePublicationStmt:
+	case *ast.CreatePublicationStmt:
 		c.published(m.GetForAllTables(), m.GetPubobjects())
 		tag = "CREATE PUBLICATION"
-	case *AlterPublicationStmt:
+	case *ast.AlterPublicationStmt:
 		c.published(m.GetForAllTables(), m.GetPubobjects())
 		tag = "ALTER PUBLICATION"
-	case *CreateSubscriptionStmt:
+	case *ast.CreateSubscriptionStmt:
 		c.opaque()
 		tag = "CREATE SUBSCRIPTION"
-	case *AlterSubscriptionStmt:
+	case *ast.AlterSubscriptionStmt:
 		c.opaque()
 		tag = "ALTER SUBSCRIPTION"
-	case *DropSubscriptionStmt:
+	case *ast.DropSubscriptionStmt:
 		tag = "DROP SUBSCRIPTION"
 	default:
 		class = policylang.ClassDDL
@@ -119,22 +122,22 @@ func (c *collector) server(m any) (tag string, ok bool) {
 // foreign reads definitions of databases and foreign servers.
 func (c *collector) foreign(m any) (tag string) {
 	switch m := m.(type) {
-	case *CreatedbStmt:
+	case *ast.CreatedbStmt:
 		return "CREATE DATABASE"
-	case *AlterDatabaseStmt, *AlterDatabaseRefreshCollStmt:
+	case *ast.AlterDatabaseStmt, *ast.AlterDatabaseRefreshCollStmt:
 		return "ALTER DATABASE"
-	case *DropdbStmt:
+	case *ast.DropdbStmt:
 		c.relation("", "", policylang.VerbDrop)
 		return "DROP DATABASE"
-	case *CreateFdwStmt:
+	case *ast.CreateFdwStmt:
 		return "CREATE FOREIGN DATA WRAPPER"
-	case *AlterFdwStmt:
+	case *ast.AlterFdwStmt:
 		return "ALTER FOREIGN DATA WRAPPER"
-	case *CreateForeignServerStmt:
+	case *ast.CreateForeignServerStmt:
 		return "CREATE SERVER"
-	case *AlterForeignServerStmt:
+	case *ast.AlterForeignServerStmt:
 		return "ALTER SERVER"
-	case *ImportForeignSchemaStmt:
+	case *ast.ImportForeignSchemaStmt:
 		c.relation(m.GetLocalSchema(), "", policylang.VerbCreate)
 		return "IMPORT FOREIGN SCHEMA"
 	}
@@ -142,12 +145,12 @@ func (c *collector) foreign(m any) (tag string) {
 }
 
 // published adds the relations whose rows a publication hands out.
-func (c *collector) published(all bool, objects []*Node) {
+func (c *collector) published(all bool, objects []*ast.Node) {
 	if all {
 		c.relation("", "", policylang.VerbGrant)
 	}
 	for _, n := range objects {
-		o, ok := Unwrap(n).(*PublicationObjSpec)
+		o, ok := ast.Unwrap(n).(*ast.PublicationObjSpec)
 		if !ok {
 			c.mystery()
 			continue

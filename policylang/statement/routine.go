@@ -1,21 +1,24 @@
 package statement
 
-import "github.com/posternhq/postern/policylang"
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // routine reads definitions of functions, procedures and languages.
 func (c *collector) routine(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *CreateFunctionStmt:
+	case *ast.CreateFunctionStmt:
 		c.createFunctionStmt(m)
 		if m.GetIsProcedure() {
 			return "CREATE PROCEDURE", true
 		}
 		return "CREATE FUNCTION", true
-	case *AlterFunctionStmt:
+	case *ast.AlterFunctionStmt:
 		c.definition(policylang.ClassDDL)
 		c.names(m.GetFunc().GetObjname())
 		return alterTag(m.GetObjtype()), true
-	case *CreatePLangStmt:
+	case *ast.CreatePLangStmt:
 		c.definition(policylang.ClassDDL)
 		c.names(m.GetPlhandler())
 		c.names(m.GetPlinline())
@@ -25,12 +28,12 @@ func (c *collector) routine(m any) (tag string, ok bool) {
 	return "", false
 }
 
-func (c *collector) createFunctionStmt(m *CreateFunctionStmt) {
+func (c *collector) createFunctionStmt(m *ast.CreateFunctionStmt) {
 	c.definition(policylang.ClassDDL)
 	c.names(m.GetFuncname())
 	c.defineAll(m.GetParameters())
 	if body := m.GetSqlBody(); body != nil {
-		c.inBody(func() { c.sqlBody(Unwrap(body)) })
+		c.inBody(func() { c.sqlBody(ast.Unwrap(body)) })
 		return
 	}
 	c.routineBody(m.GetOptions(), "sql")
@@ -38,16 +41,16 @@ func (c *collector) createFunctionStmt(m *CreateFunctionStmt) {
 
 // sqlBody reads BEGIN ATOMIC … END or RETURN: a statement, or lists of them.
 func (c *collector) sqlBody(m any) {
-	if list, ok := m.(*List); ok {
+	if list, ok := m.(*ast.List); ok {
 		for _, n := range list.GetItems() {
-			c.sqlBody(Unwrap(n))
+			c.sqlBody(ast.Unwrap(n))
 		}
 		return
 	}
 	c.statement(m)
 }
 
-func (c *collector) doStmt(m *DoStmt) {
+func (c *collector) doStmt(m *ast.DoStmt) {
 	c.change(policylang.ClassFunction)
 	c.routineBody(m.GetArgs(), "plpgsql")
 }
@@ -55,11 +58,11 @@ func (c *collector) doStmt(m *DoStmt) {
 // routineBody reads the body that is written as a constant. What is not written
 // in SQL or PL/pgSQL cannot be read, and may do what the server's own user
 // may.
-func (c *collector) routineBody(options []*Node, language string) {
+func (c *collector) routineBody(options []*ast.Node, language string) {
 	var texts []string
 	bodies, languages := 0, 0
 	for _, n := range options {
-		d, ok := Unwrap(n).(*DefElem)
+		d, ok := ast.Unwrap(n).(*ast.DefElem)
 		if !ok {
 			c.mystery()
 			return
@@ -70,7 +73,7 @@ func (c *collector) routineBody(options []*Node, language string) {
 			texts = append(texts, objectParts(d.GetArg())...)
 		case "language":
 			languages++
-			if s, ok := Unwrap(d.GetArg()).(*String); ok {
+			if s, ok := ast.Unwrap(d.GetArg()).(*ast.String); ok {
 				language = s.GetSval()
 			}
 		}
@@ -113,14 +116,14 @@ func (c *collector) sqlText(text string) {
 	c.scope = nil
 	c.bodies++
 	for _, n := range nodes {
-		c.statement(Unwrap(n))
+		c.statement(ast.Unwrap(n))
 	}
 	c.bodies--
 	c.scope, c.parameters = scope, parameters
 }
 
 // parseNested parses SQL inside of SQL.
-func (c *collector) parseNested(text string) (nodes []*Node, ok bool) {
+func (c *collector) parseNested(text string) (nodes []*ast.Node, ok bool) {
 	if c.bodies >= maxBodies || check(text, c.limits) != nil {
 		return nil, false
 	}

@@ -1,6 +1,9 @@
 package statement
 
-import "github.com/posternhq/postern/policylang"
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // maxInSight bounds the items, and the levels, that a name is looked up in: what
 // is in sight of more than that may be a column of any relation at all. It
@@ -67,7 +70,7 @@ func (c *collector) isCTE(name string) bool {
 }
 
 // fromRelation adds a relation of FROM.
-func (c *collector) fromRelation(r *RangeVar) []item {
+func (c *collector) fromRelation(r *ast.RangeVar) []item {
 	it := item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname()}
 	if r.GetSchemaname() == "" && r.GetCatalogname() == "" && c.isCTE(r.GetRelname()) {
 		it.table = ""
@@ -80,7 +83,7 @@ func (c *collector) fromRelation(r *RangeVar) []item {
 }
 
 // targetItem adds the relation that a statement changes, which is never a CTE.
-func (c *collector) targetItem(r *RangeVar) item {
+func (c *collector) targetItem(r *ast.RangeVar) item {
 	it := item{name: r.GetRelname(), schema: r.GetSchemaname(), table: r.GetRelname(), target: true}
 	it.alias(r.GetAlias())
 	c.scope.add(it)
@@ -88,7 +91,7 @@ func (c *collector) targetItem(r *RangeVar) item {
 	return it
 }
 
-func (it *item) alias(a *Alias) {
+func (it *item) alias(a *ast.Alias) {
 	if a == nil {
 		return
 	}
@@ -140,7 +143,7 @@ func (c *collector) levels(f func(s *scope) bool) (all bool) {
 
 // columnRef adds the columns that a name may stand for. Without a catalog a
 // bare name may be a column of any relation in sight, or a whole row.
-func (c *collector) columnRef(ref *ColumnRef) {
+func (c *collector) columnRef(ref *ast.ColumnRef) {
 	names, star := columnNames(ref)
 	switch {
 	case star && len(names) == 0:
@@ -156,12 +159,12 @@ func (c *collector) columnRef(ref *ColumnRef) {
 	}
 }
 
-func columnNames(ref *ColumnRef) (names []string, star bool) {
+func columnNames(ref *ast.ColumnRef) (names []string, star bool) {
 	for _, f := range ref.GetFields() {
-		switch f := Unwrap(f).(type) {
-		case *String:
+		switch f := ast.Unwrap(f).(type) {
+		case *ast.String:
 			names = append(names, f.GetSval())
-		case *A_Star:
+		case *ast.A_Star:
 			star = true
 		}
 	}

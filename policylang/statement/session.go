@@ -2,6 +2,8 @@ package statement
 
 import (
 	"strconv"
+
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // SessionEffectKind is what a statement does to the state of its session.
@@ -56,111 +58,111 @@ type SessionEffect struct {
 // offset.
 func sessionEffect(m any, text string, offset int, r reading) SessionEffect {
 	switch m := m.(type) {
-	case *TransactionStmt:
+	case *ast.TransactionStmt:
 		return transactionEffect(m)
-	case *VariableSetStmt:
+	case *ast.VariableSetStmt:
 		return settingEffect(m)
-	case *VariableShowStmt:
+	case *ast.VariableShowStmt:
 		return SessionEffect{Kind: Show, Name: foldWord(m.GetName())}
-	case *ConstraintsSetStmt:
+	case *ast.ConstraintsSetStmt:
 		return SessionEffect{Kind: SetConstraints}
-	case *PrepareStmt:
+	case *ast.PrepareStmt:
 		return SessionEffect{Kind: Prepare, Name: m.GetName(), Inner: inner(m.GetQuery(), m, text, offset, r)}
-	case *ExecuteStmt:
+	case *ast.ExecuteStmt:
 		return SessionEffect{Kind: Execute, Name: m.GetName()}
-	case *DeallocateStmt:
+	case *ast.DeallocateStmt:
 		return SessionEffect{Kind: Deallocate, Name: m.GetName()}
-	case *DeclareCursorStmt:
+	case *ast.DeclareCursorStmt:
 		return SessionEffect{Kind: Declare, Name: m.GetPortalname(), Inner: inner(m.GetQuery(), m, text, offset, r)}
-	case *FetchStmt:
+	case *ast.FetchStmt:
 		if m.GetIsmove() {
 			return SessionEffect{Kind: Move, Name: m.GetPortalname()}
 		}
 		return SessionEffect{Kind: Fetch, Name: m.GetPortalname()}
-	case *ClosePortalStmt:
+	case *ast.ClosePortalStmt:
 		return SessionEffect{Kind: CloseCursor, Name: m.GetPortalname()}
-	case *DiscardStmt:
+	case *ast.DiscardStmt:
 		return SessionEffect{Kind: Discard, Value: discarded(m.GetTarget())}
-	case *ListenStmt:
+	case *ast.ListenStmt:
 		return SessionEffect{Kind: Listen, Name: m.GetConditionname()}
-	case *NotifyStmt:
+	case *ast.NotifyStmt:
 		return SessionEffect{Kind: Notify, Name: m.GetConditionname()}
-	case *UnlistenStmt:
+	case *ast.UnlistenStmt:
 		return SessionEffect{Kind: Unlisten, Name: m.GetConditionname()}
-	case *ExplainStmt:
+	case *ast.ExplainStmt:
 		e := SessionEffect{Kind: Explain, Inner: inner(m.GetQuery(), m, text, offset, r)}
 		if runs(m) {
 			e.Value = "analyze"
 		}
 		return e
-	case *CopyStmt:
+	case *ast.CopyStmt:
 		return copyEffect(m, text, offset, r)
-	case *CreateTableAsStmt:
-		if x, ok := Unwrap(m.GetQuery()).(*ExecuteStmt); ok {
+	case *ast.CreateTableAsStmt:
+		if x, ok := ast.Unwrap(m.GetQuery()).(*ast.ExecuteStmt); ok {
 			return SessionEffect{Kind: CreateTableExecute, Name: x.GetName()}
 		}
 	}
 	return SessionEffect{}
 }
 
-func transactionEffect(m *TransactionStmt) SessionEffect {
+func transactionEffect(m *ast.TransactionStmt) SessionEffect {
 	chain := ""
 	if m.GetChain() {
 		chain = "chain"
 	}
 	switch m.GetKind() {
-	case TransactionStmtKind_TRANS_STMT_BEGIN, TransactionStmtKind_TRANS_STMT_START:
+	case ast.TransactionStmtKind_TRANS_STMT_BEGIN, ast.TransactionStmtKind_TRANS_STMT_START:
 		return SessionEffect{Kind: Begin}
-	case TransactionStmtKind_TRANS_STMT_COMMIT:
+	case ast.TransactionStmtKind_TRANS_STMT_COMMIT:
 		return SessionEffect{Kind: Commit, Value: chain}
-	case TransactionStmtKind_TRANS_STMT_ROLLBACK:
+	case ast.TransactionStmtKind_TRANS_STMT_ROLLBACK:
 		return SessionEffect{Kind: Rollback, Value: chain}
-	case TransactionStmtKind_TRANS_STMT_SAVEPOINT:
+	case ast.TransactionStmtKind_TRANS_STMT_SAVEPOINT:
 		return SessionEffect{Kind: Savepoint, Name: m.GetSavepointName()}
-	case TransactionStmtKind_TRANS_STMT_RELEASE:
+	case ast.TransactionStmtKind_TRANS_STMT_RELEASE:
 		return SessionEffect{Kind: Release, Name: m.GetSavepointName()}
-	case TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
+	case ast.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
 		return SessionEffect{Kind: RollbackTo, Name: m.GetSavepointName()}
-	case TransactionStmtKind_TRANS_STMT_PREPARE:
+	case ast.TransactionStmtKind_TRANS_STMT_PREPARE:
 		return SessionEffect{Kind: PrepareTransaction, Name: m.GetGid()}
-	case TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
+	case ast.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
 		return SessionEffect{Kind: CommitPrepared, Name: m.GetGid()}
-	case TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+	case ast.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
 		return SessionEffect{Kind: RollbackPrepared, Name: m.GetGid()}
-	case TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+	case ast.TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
 	}
 	return SessionEffect{}
 }
 
 // parameterName returns the parameter that a SET or RESET names: their names
 // have no case.
-func parameterName(m *VariableSetStmt) string { return foldWord(m.GetName()) }
+func parameterName(m *ast.VariableSetStmt) string { return foldWord(m.GetName()) }
 
-func settingEffect(m *VariableSetStmt) SessionEffect {
+func settingEffect(m *ast.VariableSetStmt) SessionEffect {
 	e := SessionEffect{Kind: Set, Name: parameterName(m), Local: m.GetIsLocal()}
 	switch m.GetKind() {
-	case VariableSetKind_VAR_RESET, VariableSetKind_VAR_SET_DEFAULT:
+	case ast.VariableSetKind_VAR_RESET, ast.VariableSetKind_VAR_SET_DEFAULT:
 		e.Kind = Reset
-	case VariableSetKind_VAR_RESET_ALL:
+	case ast.VariableSetKind_VAR_RESET_ALL:
 		return SessionEffect{Kind: ResetAll}
-	case VariableSetKind_VAR_SET_MULTI:
+	case ast.VariableSetKind_VAR_SET_MULTI:
 		e.Kind, e.Name = SetTransaction, ""
 		if !setsTransaction(m) {
 			e.Name = "session"
 		}
-	case VariableSetKind_VAR_SET_VALUE:
+	case ast.VariableSetKind_VAR_SET_VALUE:
 		if len(m.GetArgs()) == 1 {
 			e.Value = settingValue(m.GetArgs()[0])
 		}
-	case VariableSetKind_VAR_SET_CURRENT, VariableSetKind_VARIABLE_SET_KIND_UNDEFINED:
+	case ast.VariableSetKind_VAR_SET_CURRENT, ast.VariableSetKind_VARIABLE_SET_KIND_UNDEFINED:
 	}
 	return e
 }
 
 // settingValue returns the text of a constant that a parameter is set to, or
 // "".
-func settingValue(n *Node) string {
-	k, ok := Unwrap(n).(*A_Const)
+func settingValue(n *ast.Node) string {
+	k, ok := ast.Unwrap(n).(*ast.A_Const)
 	switch {
 	case !ok || k.GetIsnull():
 		return ""
@@ -174,20 +176,20 @@ func settingValue(n *Node) string {
 	return ""
 }
 
-func discarded(m DiscardMode) string {
+func discarded(m ast.DiscardMode) string {
 	switch m {
-	case DiscardMode_DISCARD_PLANS:
+	case ast.DiscardMode_DISCARD_PLANS:
 		return "plans"
-	case DiscardMode_DISCARD_SEQUENCES:
+	case ast.DiscardMode_DISCARD_SEQUENCES:
 		return "sequences"
-	case DiscardMode_DISCARD_TEMP:
+	case ast.DiscardMode_DISCARD_TEMP:
 		return "temp"
-	case DiscardMode_DISCARD_ALL, DiscardMode_DISCARD_MODE_UNDEFINED:
+	case ast.DiscardMode_DISCARD_ALL, ast.DiscardMode_DISCARD_MODE_UNDEFINED:
 	}
 	return "all"
 }
 
-func copyEffect(m *CopyStmt, text string, offset int, r reading) SessionEffect {
+func copyEffect(m *ast.CopyStmt, text string, offset int, r reading) SessionEffect {
 	e := SessionEffect{Kind: Copy, Value: "out"}
 	if m.GetIsFrom() {
 		e.Value = "in"
@@ -205,7 +207,7 @@ func copyEffect(m *CopyStmt, text string, offset int, r reading) SessionEffect {
 }
 
 // inner reads the statement that another holds.
-func inner(n *Node, holder any, text string, offset int, r reading) *Statement {
+func inner(n *ast.Node, holder any, text string, offset int, r reading) *Statement {
 	start, end := innerText(holder, text)
 	part, at := trim(text, start, end)
 	st := readNested(n, part, offset+at, r)
@@ -219,16 +221,16 @@ func innerText(holder any, text string) (start, end int) {
 	r := newBodyReader(text)
 	all := span{1, len(r.tokens) - 1}
 	switch holder.(type) {
-	case *PrepareStmt:
+	case *ast.PrepareStmt:
 		return r.behind(r.find(all, "as")), len(text)
-	case *DeclareCursorStmt:
+	case *ast.DeclareCursorStmt:
 		return r.behind(r.find(all, "for")), len(text)
-	case *CopyStmt:
+	case *ast.CopyStmt:
 		r.at = 2 // COPY (
 		if end := r.find(span{2, all.to}, ")"); end > 0 {
 			return r.behind(1), r.tokens[end].start
 		}
-	case *ExplainStmt:
+	case *ast.ExplainStmt:
 		return r.behindOptions(), len(text)
 	}
 	return 0, len(text)

@@ -1,6 +1,9 @@
 package statement
 
-import "github.com/posternhq/postern/policylang"
+import (
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/internal/ast"
+)
 
 // statement reads a statement and all that nests in it, and returns its
 // command tag. There is a case for each statement of the grammar; anything
@@ -37,69 +40,69 @@ func (c *collector) dispatch(m any) string {
 // query reads what the optimizer plans, and what holds such a statement.
 func (c *collector) query(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *SelectStmt:
+	case *ast.SelectStmt:
 		c.selectStmt(m)
 		if m.GetIntoClause() != nil {
 			return "SELECT INTO", true
 		}
 		return "SELECT", true
-	case *InsertStmt:
+	case *ast.InsertStmt:
 		c.insertStmt(m)
 		return "INSERT", true
-	case *UpdateStmt:
+	case *ast.UpdateStmt:
 		c.updateStmt(m)
 		return "UPDATE", true
-	case *DeleteStmt:
+	case *ast.DeleteStmt:
 		c.deleteStmt(m)
 		return "DELETE", true
-	case *MergeStmt:
+	case *ast.MergeStmt:
 		c.mergeStmt(m)
 		return "MERGE", true
-	case *ReturnStmt: // of a function's SQL body
+	case *ast.ReturnStmt: // of a function's SQL body
 		c.raise(policylang.ClassRead)
 		c.expr(m.GetReturnval())
 		return "SELECT", true
-	case *ExplainStmt:
+	case *ast.ExplainStmt:
 		c.explainStmt(m)
 		return "EXPLAIN", true
-	case *CreateTableAsStmt:
-		c.statement(Unwrap(m.GetQuery()))
+	case *ast.CreateTableAsStmt:
+		c.statement(ast.Unwrap(m.GetQuery()))
 		c.into(m.GetInto())
 		switch {
-		case m.GetObjtype() == ObjectType_OBJECT_MATVIEW:
+		case m.GetObjtype() == ast.ObjectType_OBJECT_MATVIEW:
 			return "CREATE MATERIALIZED VIEW", true
 		case m.GetIsSelectInto():
 			return "SELECT INTO", true
 		}
 		return "CREATE TABLE AS", true
-	case *RefreshMatViewStmt:
+	case *ast.RefreshMatViewStmt:
 		c.raise(policylang.ClassRead)
 		c.definition(policylang.ClassDDL)
 		c.rangeVar(m.GetRelation(), policylang.VerbMaintain)
 		return "REFRESH MATERIALIZED VIEW", true
-	case *CopyStmt:
+	case *ast.CopyStmt:
 		c.copyStmt(m)
 		return "COPY", true
-	case *TruncateStmt:
+	case *ast.TruncateStmt:
 		c.truncateStmt(m)
 		return "TRUNCATE TABLE", true
 	}
 	return "", false
 }
 
-func (c *collector) explainStmt(m *ExplainStmt) {
+func (c *collector) explainStmt(m *ast.ExplainStmt) {
 	c.raise(policylang.ClassRead)
 	planned := c.planned
 	c.planned = planned || !runs(m)
-	c.statement(Unwrap(m.GetQuery()))
+	c.statement(ast.Unwrap(m.GetQuery()))
 	c.planned = planned
 }
 
 // runs reports whether an EXPLAIN runs its statement: if any ANALYZE in it is
 // not plainly off.
-func runs(m *ExplainStmt) bool {
+func runs(m *ast.ExplainStmt) bool {
 	for _, n := range m.GetOptions() {
-		if d, ok := Unwrap(n).(*DefElem); ok && d.GetDefname() == "analyze" && !plainlyOff(d.GetArg()) {
+		if d, ok := ast.Unwrap(n).(*ast.DefElem); ok && d.GetDefname() == "analyze" && !plainlyOff(d.GetArg()) {
 			return true
 		}
 	}
@@ -108,22 +111,22 @@ func runs(m *ExplainStmt) bool {
 
 // plainlyOff reports whether an option's value is false as PostgreSQL writes
 // it.
-func plainlyOff(n *Node) bool {
-	switch m := Unwrap(n).(type) {
-	case *Integer:
+func plainlyOff(n *ast.Node) bool {
+	switch m := ast.Unwrap(n).(type) {
+	case *ast.Integer:
 		return m.GetIval() == 0
-	case *Boolean:
+	case *ast.Boolean:
 		return !m.GetBoolval()
-	case *String:
+	case *ast.String:
 		return booleanText(m.GetSval()) == never
 	}
 	return false
 }
 
-func (c *collector) copyStmt(m *CopyStmt) {
+func (c *collector) copyStmt(m *ast.CopyStmt) {
 	c.raise(policylang.ClassRead)
 	if q := m.GetQuery(); q != nil {
-		c.statement(Unwrap(q))
+		c.statement(ast.Unwrap(q))
 	}
 	if r := m.GetRelation(); r != nil {
 		c.push(false)
@@ -148,13 +151,13 @@ func (c *collector) copyStmt(m *CopyStmt) {
 	}
 }
 
-func (c *collector) truncateStmt(m *TruncateStmt) {
+func (c *collector) truncateStmt(m *ast.TruncateStmt) {
 	for _, n := range m.GetRelations() {
-		if r, ok := Unwrap(n).(*RangeVar); ok {
+		if r, ok := ast.Unwrap(n).(*ast.RangeVar); ok {
 			c.write(r, policylang.VerbTruncate)
 		}
 	}
-	if m.GetBehavior() == DropBehavior_DROP_CASCADE {
+	if m.GetBehavior() == ast.DropBehavior_DROP_CASCADE {
 		c.relation("", "", policylang.VerbTruncate) // whatever refers to them
 	}
 	c.filtered = c.filtered && c.planned
@@ -163,107 +166,107 @@ func (c *collector) truncateStmt(m *TruncateStmt) {
 // session reads what changes the session or its transaction.
 func (c *collector) session(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *TransactionStmt:
+	case *ast.TransactionStmt:
 		return c.transactionStmt(m), true
-	case *VariableSetStmt:
+	case *ast.VariableSetStmt:
 		return c.variableSetStmt(m), true
-	case *VariableShowStmt:
+	case *ast.VariableShowStmt:
 		c.raise(policylang.ClassMisc)
 		return "SHOW", true
-	case *ConstraintsSetStmt:
+	case *ast.ConstraintsSetStmt:
 		c.raise(policylang.ClassMisc)
 		return "SET CONSTRAINTS", true
-	case *PrepareStmt:
-		c.statement(Unwrap(m.GetQuery()))
+	case *ast.PrepareStmt:
+		c.statement(ast.Unwrap(m.GetQuery()))
 		return "PREPARE", true
-	case *ExecuteStmt:
+	case *ast.ExecuteStmt:
 		c.exprs(m.GetParams())
 		c.opaque()
 		return "EXECUTE", true
-	case *DeallocateStmt:
+	case *ast.DeallocateStmt:
 		c.raise(policylang.ClassMisc)
 		if m.GetName() == "" {
 			return "DEALLOCATE ALL", true
 		}
 		return "DEALLOCATE", true
-	case *DeclareCursorStmt:
-		c.statement(Unwrap(m.GetQuery()))
+	case *ast.DeclareCursorStmt:
+		c.statement(ast.Unwrap(m.GetQuery()))
 		return "DECLARE CURSOR", true
-	case *FetchStmt:
+	case *ast.FetchStmt:
 		c.change(policylang.ClassRead)
 		c.dynamic = true
 		if m.GetIsmove() {
 			return "MOVE", true
 		}
 		return "FETCH", true
-	case *ClosePortalStmt:
+	case *ast.ClosePortalStmt:
 		c.raise(policylang.ClassMisc)
 		if m.GetPortalname() == "" {
 			return "CLOSE CURSOR ALL", true
 		}
 		return "CLOSE CURSOR", true
-	case *DiscardStmt:
+	case *ast.DiscardStmt:
 		c.raise(policylang.ClassMisc)
 		return discardTag(m.GetTarget()), true
-	case *ListenStmt:
+	case *ast.ListenStmt:
 		c.change(policylang.ClassMisc)
 		return "LISTEN", true
-	case *UnlistenStmt:
+	case *ast.UnlistenStmt:
 		c.raise(policylang.ClassMisc)
 		return "UNLISTEN", true
-	case *NotifyStmt:
+	case *ast.NotifyStmt:
 		c.change(policylang.ClassMisc)
 		return "NOTIFY", true
 	}
 	return "", false
 }
 
-func discardTag(m DiscardMode) string {
+func discardTag(m ast.DiscardMode) string {
 	switch m {
-	case DiscardMode_DISCARD_PLANS:
+	case ast.DiscardMode_DISCARD_PLANS:
 		return "DISCARD PLANS"
-	case DiscardMode_DISCARD_SEQUENCES:
+	case ast.DiscardMode_DISCARD_SEQUENCES:
 		return "DISCARD SEQUENCES"
-	case DiscardMode_DISCARD_TEMP:
+	case ast.DiscardMode_DISCARD_TEMP:
 		return "DISCARD TEMP"
-	case DiscardMode_DISCARD_ALL, DiscardMode_DISCARD_MODE_UNDEFINED:
+	case ast.DiscardMode_DISCARD_ALL, ast.DiscardMode_DISCARD_MODE_UNDEFINED:
 	}
 	return "DISCARD ALL"
 }
 
-func (c *collector) transactionStmt(m *TransactionStmt) string {
+func (c *collector) transactionStmt(m *ast.TransactionStmt) string {
 	c.raise(policylang.ClassMisc)
 	switch m.GetKind() {
-	case TransactionStmtKind_TRANS_STMT_BEGIN:
+	case ast.TransactionStmtKind_TRANS_STMT_BEGIN:
 		return "BEGIN"
-	case TransactionStmtKind_TRANS_STMT_START:
+	case ast.TransactionStmtKind_TRANS_STMT_START:
 		return "START TRANSACTION"
-	case TransactionStmtKind_TRANS_STMT_COMMIT:
+	case ast.TransactionStmtKind_TRANS_STMT_COMMIT:
 		return "COMMIT"
-	case TransactionStmtKind_TRANS_STMT_ROLLBACK, TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
+	case ast.TransactionStmtKind_TRANS_STMT_ROLLBACK, ast.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
 		return "ROLLBACK"
-	case TransactionStmtKind_TRANS_STMT_SAVEPOINT:
+	case ast.TransactionStmtKind_TRANS_STMT_SAVEPOINT:
 		return "SAVEPOINT"
-	case TransactionStmtKind_TRANS_STMT_RELEASE:
+	case ast.TransactionStmtKind_TRANS_STMT_RELEASE:
 		return "RELEASE"
 	// A prepared transaction outlives the session, and what it holds was
 	// decided in another: its end is neither read-only nor readable.
-	case TransactionStmtKind_TRANS_STMT_PREPARE:
+	case ast.TransactionStmtKind_TRANS_STMT_PREPARE:
 		c.change(policylang.ClassWrite)
 		return "PREPARE TRANSACTION"
-	case TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
+	case ast.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
 		c.opaque()
 		return "COMMIT PREPARED"
-	case TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+	case ast.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
 		c.opaque()
 		return "ROLLBACK PREPARED"
-	case TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+	case ast.TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
 	}
 	c.mystery()
 	return ""
 }
 
-func (c *collector) variableSetStmt(m *VariableSetStmt) string {
+func (c *collector) variableSetStmt(m *ast.VariableSetStmt) string {
 	if setsTransaction(m) {
 		c.raise(policylang.ClassMisc)
 		return "SET"
@@ -274,48 +277,48 @@ func (c *collector) variableSetStmt(m *VariableSetStmt) string {
 		c.change(policylang.ClassRole)
 	}
 	switch m.GetKind() {
-	case VariableSetKind_VAR_RESET:
+	case ast.VariableSetKind_VAR_RESET:
 		c.assigns = append(c.assigns, name)
 		return "RESET"
-	case VariableSetKind_VAR_RESET_ALL:
+	case ast.VariableSetKind_VAR_RESET_ALL:
 		return "RESET"
-	case VariableSetKind_VAR_SET_MULTI:
+	case ast.VariableSetKind_VAR_SET_MULTI:
 		if m.GetName() == "SESSION CHARACTERISTICS" {
 			c.assigns = append(c.assigns, "default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable")
 			return "SET"
 		}
 		c.mystery()
 		return "SET"
-	case VariableSetKind_VAR_SET_VALUE, VariableSetKind_VAR_SET_DEFAULT, VariableSetKind_VAR_SET_CURRENT:
+	case ast.VariableSetKind_VAR_SET_VALUE, ast.VariableSetKind_VAR_SET_DEFAULT, ast.VariableSetKind_VAR_SET_CURRENT:
 		c.assigns = append(c.assigns, name)
 		return "SET"
-	case VariableSetKind_VARIABLE_SET_KIND_UNDEFINED:
+	case ast.VariableSetKind_VARIABLE_SET_KIND_UNDEFINED:
 	}
 	c.mystery()
 	return "SET"
 }
 
 // setsTransaction reports whether a SET concerns the current transaction alone.
-func setsTransaction(m *VariableSetStmt) bool {
-	return m.GetKind() == VariableSetKind_VAR_SET_MULTI && (m.GetName() == "TRANSACTION" || m.GetName() == "TRANSACTION SNAPSHOT")
+func setsTransaction(m *ast.VariableSetStmt) bool {
+	return m.GetKind() == ast.VariableSetKind_VAR_SET_MULTI && (m.GetName() == "TRANSACTION" || m.GetName() == "TRANSACTION SNAPSHOT")
 }
 
 // onlyTransaction reports whether a statement only controls the transaction or
 // reads or releases session state.
 func onlyTransaction(m any) bool {
 	switch m := m.(type) {
-	case *TransactionStmt:
+	case *ast.TransactionStmt:
 		switch m.GetKind() {
-		case TransactionStmtKind_TRANS_STMT_BEGIN, TransactionStmtKind_TRANS_STMT_START, TransactionStmtKind_TRANS_STMT_COMMIT,
-			TransactionStmtKind_TRANS_STMT_ROLLBACK, TransactionStmtKind_TRANS_STMT_ROLLBACK_TO,
-			TransactionStmtKind_TRANS_STMT_SAVEPOINT, TransactionStmtKind_TRANS_STMT_RELEASE:
+		case ast.TransactionStmtKind_TRANS_STMT_BEGIN, ast.TransactionStmtKind_TRANS_STMT_START, ast.TransactionStmtKind_TRANS_STMT_COMMIT,
+			ast.TransactionStmtKind_TRANS_STMT_ROLLBACK, ast.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO,
+			ast.TransactionStmtKind_TRANS_STMT_SAVEPOINT, ast.TransactionStmtKind_TRANS_STMT_RELEASE:
 			return true
-		case TransactionStmtKind_TRANS_STMT_PREPARE, TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
-			TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED, TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+		case ast.TransactionStmtKind_TRANS_STMT_PREPARE, ast.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
+			ast.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED, ast.TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
 		}
-	case *VariableSetStmt:
+	case *ast.VariableSetStmt:
 		return setsTransaction(m)
-	case *VariableShowStmt, *ConstraintsSetStmt, *DeallocateStmt, *DiscardStmt, *ClosePortalStmt, *UnlistenStmt:
+	case *ast.VariableShowStmt, *ast.ConstraintsSetStmt, *ast.DeallocateStmt, *ast.DiscardStmt, *ast.ClosePortalStmt, *ast.UnlistenStmt:
 		return true
 	}
 	return false
@@ -324,47 +327,47 @@ func onlyTransaction(m any) bool {
 // utility reads maintenance, locks and calls.
 func (c *collector) utility(m any) (tag string, ok bool) {
 	switch m := m.(type) {
-	case *LockStmt:
+	case *ast.LockStmt:
 		c.change(policylang.ClassWrite)
 		c.rangeVars(m.GetRelations(), policylang.VerbLock)
 		return "LOCK TABLE", true
-	case *VacuumStmt:
+	case *ast.VacuumStmt:
 		return c.vacuumStmt(m), true
-	case *ClusterStmt:
+	case *ast.ClusterStmt:
 		c.definition(policylang.ClassDDL)
 		if m.GetRelation() == nil {
 			c.relation("", "", policylang.VerbMaintain)
 		}
 		c.rangeVar(m.GetRelation(), policylang.VerbMaintain)
 		return "CLUSTER", true
-	case *ReindexStmt:
+	case *ast.ReindexStmt:
 		c.definition(policylang.ClassDDL)
 		switch {
 		case m.GetRelation() != nil:
 			c.rangeVar(m.GetRelation(), policylang.VerbMaintain)
-		case m.GetKind() == ReindexObjectType_REINDEX_OBJECT_SCHEMA:
+		case m.GetKind() == ast.ReindexObjectType_REINDEX_OBJECT_SCHEMA:
 			c.relation(m.GetName(), "", policylang.VerbMaintain)
 		default:
 			c.relation("", "", policylang.VerbMaintain)
 		}
 		return "REINDEX", true
-	case *DoStmt:
+	case *ast.DoStmt:
 		c.doStmt(m)
 		return "DO", true
-	case *CallStmt:
+	case *ast.CallStmt:
 		c.callStmt(m)
 		return "CALL", true
 	}
 	return "", false
 }
 
-func (c *collector) vacuumStmt(m *VacuumStmt) string {
+func (c *collector) vacuumStmt(m *ast.VacuumStmt) string {
 	c.definition(policylang.ClassDDL)
 	if len(m.GetRels()) == 0 {
 		c.relation("", "", policylang.VerbMaintain)
 	}
 	for _, n := range m.GetRels() {
-		v, ok := Unwrap(n).(*VacuumRelation)
+		v, ok := ast.Unwrap(n).(*ast.VacuumRelation)
 		if !ok {
 			c.mystery()
 			continue
@@ -377,7 +380,7 @@ func (c *collector) vacuumStmt(m *VacuumStmt) string {
 	return "ANALYZE"
 }
 
-func (c *collector) callStmt(m *CallStmt) {
+func (c *collector) callStmt(m *ast.CallStmt) {
 	f := m.GetFunccall()
 	c.exprs(f.GetArgs())
 	schema, name := qualifiedName(f.GetFuncname())
@@ -386,9 +389,9 @@ func (c *collector) callStmt(m *CallStmt) {
 }
 
 // rangeVars adds a list of relations.
-func (c *collector) rangeVars(list []*Node, verb policylang.Verb) {
+func (c *collector) rangeVars(list []*ast.Node, verb policylang.Verb) {
 	for _, n := range list {
-		r, ok := Unwrap(n).(*RangeVar)
+		r, ok := ast.Unwrap(n).(*ast.RangeVar)
 		if !ok {
 			c.mystery()
 			continue
