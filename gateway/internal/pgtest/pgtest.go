@@ -26,8 +26,9 @@ import (
 )
 
 // Options says how a cluster is made. The zero Options is a cluster of the
-// newest PostgreSQL found, with trust authentication on loopback.
+// newest PostgreSQL that the system has, with trust authentication on loopback.
 type Options struct {
+	Version  int               // 15 or 18, if BinDir is empty; see [BinDirOf]
 	BinDir   string            // holds initdb and postgres; found if empty
 	Dir      string            // parent of the cluster's directory; os.TempDir if empty
 	Settings map[string]string // postgresql.conf
@@ -66,7 +67,7 @@ func New(tb testing.TB, opts ...Options) *Cluster {
 // Start makes and starts a cluster. The caller stops it.
 func Start(o Options) (*Cluster, error) {
 	if o.BinDir == "" {
-		dir, err := FindBinDir()
+		dir, err := BinDirOf(o.Version)
 		if err != nil {
 			return nil, err
 		}
