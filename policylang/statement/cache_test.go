@@ -278,9 +278,7 @@ func checkNormalForm(t *testing.T, sql string) {
 	}
 	want := tree.Statements[0].Facts
 
-	cParser.Lock()
 	normalised, err := pg_query.Normalize(sql)
-	cParser.Unlock()
 	if err == nil && check(normalised, Limits{}.withDefaults()) == nil {
 		if other, err := Parse(normalised, Limits{}); err == nil && len(other.Statements) == 1 && !want.LiteralDependent {
 			ignore := cmpopts.IgnoreFields(policylang.Facts{}, "Text", "Shape", "Fingerprint", "Parameters")

@@ -2,27 +2,27 @@ package statement
 
 import (
 	"errors"
+	"runtime"
 	"strings"
-	"sync"
 
 	pg_query "github.com/pganalyze/pg_query_go/v5"
 	"github.com/pganalyze/pg_query_go/v5/parser"
 	"google.golang.org/protobuf/proto"
 )
 
-// cParser admits one call at a time to the C parser. It is a global because
-// what it guards is: for the length of a call the library points the process's
-// file descriptor 2 at a pipe, and two calls at once would leave it there.
+// cParser bounds how many texts are in the C parser at once: it has no state
+// but its threads' own, but each takes a thread and memory. It is a global
+// because what it guards is the process's.
 //
 //nolint:gochecknoglobals // guards a resource of the process
-var cParser sync.Mutex
+var cParser = make(chan struct{}, runtime.NumCPU())
 
 // parseC gives a text that passed [check] to PostgreSQL's parser. size is the
 // tree's, in bytes of its wire form.
 func parseC(sql string) (tree *pg_query.ParseResult, size int, err *Error) {
-	cParser.Lock()
+	cParser <- struct{}{}
 	wire, cErr := parser.ParseToProtobuf(sql)
-	cParser.Unlock()
+	<-cParser
 	if cErr != nil {
 		return nil, 0, syntaxError(sql, cErr)
 	}

@@ -1,6 +1,8 @@
 package statement
 
 import (
+	"strings"
+
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
 )
@@ -207,7 +209,7 @@ func (c *collector) session(m any) (tag string, ok bool) {
 		return "CLOSE CURSOR", true
 	case *ast.DiscardStmt:
 		c.raise(policylang.ClassMisc)
-		return discardTag(m.GetTarget()), true
+		return "DISCARD " + strings.ToUpper(discarded(m.GetTarget())), true
 	case *ast.ListenStmt:
 		c.change(policylang.ClassMisc)
 		return "LISTEN", true
@@ -219,19 +221,6 @@ func (c *collector) session(m any) (tag string, ok bool) {
 		return "NOTIFY", true
 	}
 	return "", false
-}
-
-func discardTag(m ast.DiscardMode) string {
-	switch m {
-	case ast.DiscardMode_DISCARD_PLANS:
-		return "DISCARD PLANS"
-	case ast.DiscardMode_DISCARD_SEQUENCES:
-		return "DISCARD SEQUENCES"
-	case ast.DiscardMode_DISCARD_TEMP:
-		return "DISCARD TEMP"
-	case ast.DiscardMode_DISCARD_ALL, ast.DiscardMode_DISCARD_MODE_UNDEFINED:
-	}
-	return "DISCARD ALL"
 }
 
 func (c *collector) transactionStmt(m *ast.TransactionStmt) string {
