@@ -30,9 +30,10 @@ type CatalogRelation struct {
 	Partition bool // a partition of a partitioned table
 	// PartitionKey are the columns that say which partition a row is in; 0
 	// stands for an expression.
-	PartitionKey []int16
-	RowType      uint32 // the type of its rows; 0 for sequences
-	Columns      []Column
+	PartitionKey         []int16
+	PartitionExpressions string // those expressions, as pg_get_expr prints them; empty if none
+	RowType              uint32 // the type of its rows; 0 for sequences
+	Columns              []Column
 
 	// Definition is the SELECT of a view or materialised view, as
 	// pg_get_viewdef prints it under an empty search_path.

@@ -147,8 +147,9 @@ func Strictest(transforms ...Transform) Transform {
 
 // Mask is one masking policy as it applies to a session.
 type Mask struct {
-	Policy     string    `json:"policy"`  // the masking policy's name
-	Columns    []string  `json:"columns"` // globs "schema.table.column"
+	Policy     string    `json:"policy"`           // the masking policy's name
+	Columns    []string  `json:"columns"`          // globs "schema.table.column"
+	Detect     []string  `json:"detect,omitempty"` // see MaskingPolicy
 	Transform  Transform `json:"transform"`
 	Predicates Knob      `json:"predicates"`
 	Order      Knob      `json:"order"`

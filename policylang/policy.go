@@ -92,7 +92,8 @@ type QueryRule struct {
 // for whom Unless is true.
 type MaskingPolicy struct {
 	Name      string        `json:"-"`
-	Columns   []string      `json:"columns"` // globs "schema.table.column"; a set
+	Columns   []string      `json:"columns"`          // globs "schema.table.column"; a set
+	Detect    []string      `json:"detect,omitempty"` // kinds of values masked in any other text: see DetectKinds; a set
 	Transform TransformKind `json:"transform"`
 	Unless    string        `json:"unless"` // CEL over identity, session, now; empty means never
 	Mode      Mode          `json:"mode"`   // ModeEnforce unless set
@@ -116,6 +117,10 @@ type ApprovalGroup struct {
 	Required  int      `json:"required"`   // distinct members needed; 1 unless set
 	ExpiresIn string   `json:"expires_in"` // Go duration; "15m" unless set
 }
+
+// DetectKinds lists what a masking policy can look for in texts that no policy
+// names.
+func DetectKinds() []string { return []string{"card", "email", "iban", "phone", "ssn"} }
 
 // Mode says whether a rule is enforced or only recorded.
 type Mode string
@@ -284,6 +289,9 @@ func withQueryRuleDefaults(r QueryRule) QueryRule {
 
 func withMaskingPolicyDefaults(m MaskingPolicy) MaskingPolicy {
 	m.Columns = sortedSet(m.Columns)
+	if m.Detect = sortedSet(m.Detect); len(m.Detect) == 0 {
+		m.Detect = nil // policies that don't use it keep their digest
+	}
 	setDefault(&m.Mode, ModeEnforce)
 	switch m.Transform {
 	case TransformPartial, TransformToken:

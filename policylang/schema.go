@@ -90,7 +90,8 @@ func queryRuleAttributes() []Attribute {
 func maskingPolicyAttributes() []Attribute {
 	knob := []string{"deny", "allow"}
 	return []Attribute{
-		{Name: "columns", Type: TypeSet, Required: true, Doc: "Columns whose values are masked, as patterns \"schema.table.column\". A star stands for any run of characters, double quotes keep a part as it is, and parts missing at the left are any."},
+		{Name: "columns", Type: TypeSet, Doc: "Columns whose values are masked, as patterns \"schema.table.column\". A star stands for any run of characters, double quotes keep a part as it is, and parts missing at the left are any. Required unless detect is set."},
+		{Name: "detect", Type: TypeSet, Values: DetectKinds(), Doc: "Kinds of values that are masked in texts of all columns that no masking policy names, found by what they look like: a second net that promises nothing."},
 		{Name: "transform", Type: TypeString, Required: true, Values: transformNames(), Doc: "How values are changed. Where several policies mask one column, the strictest wins, in this order; two of the same kind with different parameters become \"redact\"."},
 		{Name: "unless", Type: TypeExpression, Doc: "Condition over `identity`, `session` and `now`: who sees values as they are. Without it, nobody."},
 		{Name: "mode", Type: TypeString, Default: `"enforce"`, Values: []string{"enforce", "observe"}, Doc: "With \"observe\" values are not masked; that they would have been is recorded."},

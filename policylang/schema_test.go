@@ -51,7 +51,7 @@ func modelNames(typ reflect.Type, prefix string) []string {
 	var names []string
 	for i := range typ.NumField() {
 		f := typ.Field(i)
-		name := f.Tag.Get("json")
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		inner := f.Type
 		if inner.Kind() == reflect.Slice {
 			inner = inner.Elem()
@@ -78,12 +78,17 @@ func TestAttributeValues(t *testing.T) {
 			}
 			field := reflect.ValueOf(&m).Elem().FieldByNameFunc(func(name string) bool {
 				f, _ := reflect.TypeFor[policylang.MaskingPolicy]().FieldByName(name)
-				return f.Tag.Get("json") == a.Name
+				tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				return tag == a.Name
 			})
 			if len(a.Values) == 0 {
 				continue
 			}
-			field.SetString(v)
+			if field.Kind() == reflect.Slice {
+				field.Set(reflect.ValueOf([]string{v}))
+			} else {
+				field.SetString(v)
+			}
 			p := policylang.Policy{MaskingPolicies: []policylang.MaskingPolicy{m}}
 			if got := policylang.HasErrors(p.Validate()); got != (v == "nonsense") {
 				t.Errorf("%s = %q: problems %v", a.Name, v, p.Validate())

@@ -130,7 +130,7 @@ func validName(name string) bool {
 // writes: what is not UTF-8 has no encoding, and PostgreSQL has no NUL.
 func (c checker) texts(v reflect.Value, prefix string) {
 	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("json")
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		if name == "-" {
 			continue
 		}

@@ -12,7 +12,10 @@ const (
 )
 
 func (c checker) maskingPolicy(m *MaskingPolicy) {
-	c.columns(m.Columns)
+	if len(m.Detect) == 0 || len(m.Columns) > 0 {
+		c.columns(m.Columns)
+	}
+	c.detect(m.Detect)
 	if m.Transform == "" {
 		c.add("transform", "transform is missing", "Say how values are masked; \"redact\" hides them whole.")
 	} else if enumeration(c, "transform", m.Transform, TransformKinds()...) {
@@ -30,6 +33,15 @@ func (c checker) columns(globs []string) {
 	for i, glob := range globs {
 		if _, err := ParseGlob(glob, 3); err != nil && glob != "" {
 			c.add("columns["+strconv.Itoa(i)+"]", err.Error(), `Write "schema.table.column"; * stands for any part of a name, and double quotes keep a name as it is.`)
+		}
+	}
+}
+
+func (c checker) detect(kinds []string) {
+	c.set("detect", kinds)
+	for i, kind := range kinds {
+		if kind != "" {
+			enumeration(c, "detect["+strconv.Itoa(i)+"]", kind, DetectKinds()...)
 		}
 	}
 }

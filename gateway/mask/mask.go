@@ -50,6 +50,10 @@
 // ranges, composites, types of extensions ...) carries redact and null alone, as
 // NULL.
 //
+// In texts of columns that pass, a [Detector] masks what looks like an e-mail
+// address, a card number or the like: where it stands in a text, or as NULL for
+// the whole of a JSON, XML, array, composite or extension's value.
+//
 // COPY TO STDOUT has no DataRow messages; its data is rewritten by a [Copy].
 //
 // A Plan is immutable; Plans and Keys are safe for concurrent use. Nothing here
@@ -61,6 +65,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/posternhq/postern/gateway/mask/detect"
 	"github.com/posternhq/postern/policylang"
 )
 
@@ -90,6 +95,9 @@ type Column struct {
 	TypeOID   uint32               // as RowDescription says; 0 is no type and carries redact and null alone
 	TypeMod   int32                // as RowDescription says; 0 or less says nothing
 	Format    int16                // FormatText or FormatBinary, as the values come
+
+	Detect []Detector        // for Pass: what is looked for in texts
+	Found  func(detect.Kind) // told of each value that Detect finds; may be nil
 }
 
 // ErrArity says that a row has another number of values than its plan.
@@ -130,7 +138,9 @@ func NewPlan(columns []Column, keys *Keys) (*Plan, error) {
 		}
 		switch c.Action {
 		case Pass:
-			continue
+			if p.columns[i] = planDetector(c, keys); !p.columns[i].changes() {
+				continue
+			}
 		case Mask, Redact:
 			p.columns[i] = planColumn(c, keys)
 		default:

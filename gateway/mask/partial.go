@@ -56,37 +56,60 @@ func isDomain(text []byte) bool {
 		return false
 	}
 	for _, b := range text {
-		if !isDigit(b) && !isLower(b) && !isUpper(b) && b != '-' && b != '.' {
+		if partialClass[b]&inDomain == 0 {
 			return false
 		}
 	}
 	return true
 }
 
+// partialClass says what partial needs to know of each byte.
+var partialClass = func() (c [256]byte) {
+	for b := range c {
+		switch b := byte(b); {
+		case isDigit(b):
+			c[b] = inDomain | aDigit
+		case isLower(b), isUpper(b), b == '-', b == '.':
+			c[b] = inDomain
+		}
+		if isDigitSeparator(byte(b)) {
+			c[b] |= aSeparator
+		}
+	}
+	return c
+}()
+
+const (
+	inDomain byte = 1 << iota
+	aDigit
+	aSeparator
+)
+
 // appendDigits hides digits, counting these alone, and whatever is neither a
 // digit nor a separator.
 func (k kept) appendDigits(dst, value []byte) []byte {
 	digits := 0
 	for _, b := range value {
-		if isDigit(b) {
-			digits++
-		}
+		digits += int(partialClass[b] & aDigit / aDigit)
 	}
 	show := k.of(digits)
-	seen := 0
+	seen, hideUntil := 0, digits-show.last
 	for at := 0; at < len(value); {
 		b := value[at]
-		_, size := utf8.DecodeRune(value[at:])
-		at += size
-		switch {
-		case isDigit(b):
+		size := 1
+		switch class := partialClass[b]; {
+		case class&aDigit != 0:
 			seen++
-			if seen > show.first && seen <= digits-show.last {
+			if seen > show.first && seen <= hideUntil {
 				b = '*'
 			}
-		case !isDigitSeparator(b):
+		case class&aSeparator == 0:
+			if b >= utf8.RuneSelf {
+				_, size = utf8.DecodeRune(value[at:])
+			}
 			b = '*'
 		}
+		at += size
 		dst = append(dst, b)
 	}
 	return dst

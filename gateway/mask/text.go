@@ -18,6 +18,10 @@ func cutText(text []byte, limit int) []byte {
 func runesLen(text []byte, n int) int {
 	at := 0
 	for ; n > 0 && at < len(text); n-- {
+		if text[at] < utf8.RuneSelf {
+			at++
+			continue
+		}
 		_, size := utf8.DecodeRune(text[at:])
 		at += size
 	}
@@ -28,6 +32,10 @@ func runesLen(text []byte, n int) int {
 func lastRunesLen(text []byte, n int) int {
 	end := len(text)
 	for ; n > 0 && end > 0; n-- {
+		if text[end-1] < utf8.RuneSelf {
+			end--
+			continue
+		}
 		_, size := utf8.DecodeLastRune(text[:end])
 		end -= size
 	}

@@ -213,7 +213,7 @@ func (p *Program) masksOf(numbers []int32) []policylang.Mask {
 	for _, n := range numbers {
 		m := p.masks[n].MaskingPolicy
 		masks = append(masks, policylang.Mask{
-			Policy: m.Name, Columns: m.Columns, Transform: transform(m),
+			Policy: m.Name, Columns: m.Columns, Detect: m.Detect, Transform: transform(m),
 			Predicates: m.Predicates, Order: m.Order, Group: m.Group, Count: m.Count,
 			Observe: m.Mode == policylang.ModeObserve,
 		})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/statement"
 )
 
 // called is the outcome of a call.
@@ -254,17 +255,23 @@ func (a *analyzer) takesRow(f *policylang.Function) bool {
 	return t == nil || t.Kind == policylang.TypePseudo || t.Kind == policylang.TypeComposite
 }
 
-// setConfig follows set_config. Only settings of applications, whose names have
-// a dot, may be set by it: what else a session may set is decided by whoever
-// sees its SET statements.
+// setConfig follows set_config, which may set what SET may. A search_path set
+// in the middle of a statement would change what the code of its functions
+// means.
 func (a *analyzer) setConfig(n *ast.FuncCall) {
 	if a.stored || len(n.Args) == 0 {
 		return
 	}
 	name, ok := literal(n.Args[0])
-	if ok && strings.Contains(name, ".") && !strings.HasPrefix(strings.ToLower(name), "postern.") {
+	value := "\x00" // none that a parameter could be allowed for
+	if len(n.Args) > 1 {
+		if v, constant := literal(n.Args[1]); constant {
+			value = v
+		}
+	}
+	name = strings.ToLower(name)
+	if ok && name != "search_path" && name != statement.ReasonParameter && statement.MaySet(name, value) {
 		return
 	}
-	a.refuse(CodeServer, n.Location, "Use SET, or a setting of your application's own, with a dot in its name.",
-		"set_config may not change this setting while values are masked for you")
+	a.refuse(CodeServer, n.Location, "Use SET.", "set_config may not change this setting while values are masked for you")
 }

@@ -99,6 +99,9 @@ type Analysis struct {
 	// the name stands for in its place.
 	ByName bool
 
+	// Copy says how the rows of COPY … TO look; nil for other statements.
+	Copy *CopyFormat
+
 	// Touched are the columns that the statement reads, those of views and
 	// what is below them included. Column 0 is a whole row. Sorted.
 	Touched []policylang.ColumnID
@@ -132,6 +135,7 @@ func Analyze(st *statement.Statement, env Environment, cat *policylang.Catalog, 
 		Touched:  a.touchedColumns(),
 		Tainted:  a.tainted,
 		Equality: a.equality,
+		Copy:     result.copied,
 	}
 	if !result.byName {
 		out.Columns = a.outputs(result.columns)

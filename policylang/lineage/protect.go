@@ -20,6 +20,7 @@ type Protection struct {
 	drifted []policylang.ColumnID          // of bound, those that no pattern names any more; sorted
 
 	memo   sync.Map // relation OID -> *relation: relations as statements see them
+	writes sync.Map // relation OID -> string: what writing a row runs that cannot be read
 	bodies sync.Map // function OID -> []*statement.Node: SQL functions
 	trust  sync.Map // qualified name -> *verdict: what functions and operators of it do
 }

@@ -50,6 +50,7 @@ func (p *Protection) see(r *policylang.CatalogRelation, building []uint32) *rela
 		if r.Kind == policylang.RelationForeign {
 			hideUnnamed(seen.columns)
 		}
+		p.hideForeign(r, seen.columns, map[uint32]bool{})
 	}
 	for i := range seen.columns {
 		seen.protected = seen.protected || !seen.columns[i].label.bottom()
@@ -176,6 +177,30 @@ func hideUnnamed(columns []column) {
 		if columns[i].label.bottom() {
 			columns[i].label = everything()
 		}
+	}
+}
+
+// hideForeign hides the columns of a table that the rows of a foreign table
+// below it may fill, as that table's own are hidden.
+func (p *Protection) hideForeign(r *policylang.CatalogRelation, columns []column, done map[uint32]bool) {
+	for _, oid := range r.Children {
+		child := p.cat.Relation(oid)
+		if child == nil || done[oid] {
+			continue
+		}
+		done[oid] = true
+		if child.Kind == policylang.RelationForeign {
+			below := p.plainColumns(child)
+			hideUnnamed(below)
+			for i := range columns {
+				for j := range below {
+					if below[j].name == columns[i].name {
+						columns[i].label = join(columns[i].label, below[j].label)
+					}
+				}
+			}
+		}
+		p.hideForeign(child, columns, done)
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 // Resolve returns the facts with what a catalog can tell: the schemas of names
 // that the text does not qualify, and the relations that the statement reaches
 // without naming them: those below a view, the parents, children and
-// partitions of a table, and the tables that foreign keys and rules change
-// along with it. What views do counts as what the statement does. Types,
+// partitions of a table, and the tables that foreign keys, rules and triggers
+// change along with it. What views, triggers, row policies, constraints, defaults
+// and indexes run counts as what the statement does. Types,
 // operators and functions whose effect the text alone does not show are settled
 // where they are known to be harmless: the server's own and those of known
 // extensions, never a user's. Names that are not found stay as they were. The
@@ -30,6 +31,7 @@ func Resolve(f *policylang.Facts, env Environment, cat *policylang.Catalog) *pol
 	slices.Sort(out.Functions)
 	out.Functions = slices.Compact(out.Functions)
 	r.settle(&out)
+	r.overloaded(f.Functions)
 	r.inherit(&out)
 	return &out
 }
@@ -42,6 +44,8 @@ type resolver struct {
 	called    []string         // functions in the definitions of views and rules
 	views     policylang.Known // what reading the views may do
 	any       bool             // there are views
+
+	expressions map[string]bool // stored expressions that were looked at
 }
 
 func compareRelations(a, b policylang.Relation) int {
@@ -108,6 +112,7 @@ func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb
 			r.viewed(nil, rule.Definition, policylang.VerbRead)
 		}
 	}
+	r.runs(found, verb)
 	if verb == policylang.VerbDelete || verb == policylang.VerbUpdate || verb == policylang.VerbTruncate {
 		r.referencing(found, verb)
 	}
@@ -274,7 +279,7 @@ func (r *resolver) harmlessType(name string) bool {
 	}
 	for range 100 { // domains over domains
 		switch {
-		case t == nil || len(t.Checks) > 0:
+		case t == nil || len(t.Checks) > 0 || r.castByUser(t):
 			return false
 		case t.Kind == policylang.TypeDomain:
 			t = r.cat.Type(t.Base)

@@ -28,10 +28,25 @@ CREATE RULE r AS ON INSERT TO ruled DO ALSO DELETE FROM notes;
 CREATE DOMAIN plain AS int;
 CREATE DOMAIN checked AS int CHECK (VALUE > 0);
 CREATE FUNCTION lower(i int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE TABLE watched (a int);
+CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM notes; RETURN NEW; END';
+CREATE TRIGGER w BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION watch();
+CREATE TABLE called (a int, b int DEFAULT app.f());
+CREATE TABLE held (a int CHECK (a > app.f()));
+CREATE TABLE guarded (a int);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON guarded USING (a = app.f());
+CREATE TABLE plainly (id serial PRIMARY KEY, a int CHECK (a > 0), t text DEFAULT 'x');
+CREATE INDEX ON plainly (pg_catalog.lower(t)) WHERE a > 1;
 `
 
 func TestResolve(t *testing.T) {
-	cat := schema(t, baseline(t), resolveSchema)
+	plain := schema(t, baseline(t), resolveSchema)
+	edited := plain.Edit()
+	watch := *plain.FunctionsNamed("public", "watch")[0]
+	watch.Source = "BEGIN DELETE FROM notes; RETURN NEW; END"
+	edited.AddFunction(watch)
+	cat := edited.Build(1)
 	env := lineage.Environment{SearchPath: []string{"pg_catalog", "public"}, Database: cat.Database}
 	tests := []struct {
 		name, sql string
@@ -67,7 +82,17 @@ func TestResolve(t *testing.T) {
 		{"rule", "INSERT INTO ruled VALUES (1)", "delete public.notes, insert public.ruled", "", policylang.ClassWrite, false},
 		{"user's function", "SELECT app.f()", "", "app.f", policylang.ClassFunction, true},
 		{"view that calls", "SELECT f FROM calls", "read public.calls", "app.f", policylang.ClassFunction, true},
-		{"overloaded name", "SELECT lower('x')", "", "lower", policylang.ClassRead, false},
+		{"overloaded name", "SELECT lower('x')", "", "lower", policylang.ClassFunction, true},
+		{
+			"trigger", "INSERT INTO watched (a) VALUES (1)", "delete public.notes, insert public.watched",
+			"public.watch", policylang.ClassWrite, false,
+		},
+		{"trigger of another verb", "DELETE FROM watched", "delete public.watched", "", policylang.ClassWrite, false},
+		{"default", "INSERT INTO called (a) VALUES (1)", "insert public.called", "app.f", policylang.ClassFunction, true},
+		{"default that is not used", "DELETE FROM called", "delete public.called", "", policylang.ClassWrite, false},
+		{"check", "UPDATE held SET a = 1", "update public.held", "app.f", policylang.ClassFunction, true},
+		{"row policy", "SELECT 1 FROM guarded", "read public.guarded", "app.f", policylang.ClassFunction, true},
+		{"harmless constraints", "INSERT INTO plainly (a) VALUES (1)", "insert public.plainly", "pg_catalog.lower, pg_catalog.nextval", policylang.ClassWrite, false},
 		{"harmless type", "SELECT 1::plain", "", "", policylang.ClassRead, false},
 		{"type with a check", "SELECT 1::checked", "", "", policylang.ClassFunction, true},
 	}

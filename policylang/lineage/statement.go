@@ -13,6 +13,7 @@ type result struct {
 	rows    bool
 	byName  bool
 	columns []column
+	copied  *CopyFormat // of COPY … TO
 }
 
 // statement follows a whole statement. What is not known here is refused.
@@ -163,7 +164,7 @@ func (a *analyzer) copy(n *ast.CopyStmt) result {
 	}
 	switch {
 	case n.Query != nil:
-		return result{rows: true, columns: a.query(n.Query, nil, nil)}
+		return result{rows: true, columns: a.query(n.Query, nil, nil), copied: a.copyFormat(n)}
 	case n.IsFrom:
 		a.copyFrom(n)
 		return result{}
@@ -172,7 +173,7 @@ func (a *analyzer) copy(n *ast.CopyStmt) result {
 	if r == nil {
 		return result{}
 	}
-	return result{rows: true, columns: a.copied(n, a.see(r, n.Relation.Location))}
+	return result{rows: true, columns: a.copied(n, a.see(r, n.Relation.Location)), copied: a.copyFormat(n)}
 }
 
 // copied are the columns that COPY … TO writes: those listed, or all that are

@@ -59,6 +59,11 @@ func (a *analyzer) affect(r *policylang.CatalogRelation, verb policylang.Verb, l
 			a.opaque(location, "rule "+r.Rules[i].Name+" on "+r.Name)
 		}
 	}
+	if verb == policylang.VerbInsert || verb == policylang.VerbUpdate {
+		if what := a.prot.writeOpaque(r); what != "" {
+			a.opaque(location, what)
+		}
+	}
 	instead := a.triggers(r, verb, location)
 	if r.Kind == policylang.RelationView && !instead {
 		if seen.base == nil {

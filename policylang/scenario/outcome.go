@@ -23,6 +23,7 @@ type Outcome struct {
 	HoldMode       string            `json:"hold_mode,omitempty"`
 	Columns        []Column          `json:"columns,omitempty"`    // of the rows, if masks apply
 	Unfollowed     bool              `json:"unfollowed,omitempty"` // masks apply, but without a schema it is not known to what
+	Unread         []string          `json:"unread,omitempty"`     // what in the statement says not what it does: a function that is not known, dynamic SQL
 	Observed       []string          `json:"observed,omitempty"`
 	Errors         []string          `json:"errors,omitempty"` // conditions that failed
 
@@ -113,6 +114,7 @@ func (o *Outcome) add(next *Outcome) {
 		o.ApprovalGroups, o.HoldMode = next.ApprovalGroups, next.HoldMode
 	}
 	o.Columns = append(o.Columns, next.Columns...)
+	o.Unread = set(append(o.Unread, next.Unread...))
 	o.Observed = set(append(o.Observed, next.Observed...))
 	o.Errors = set(append(o.Errors, next.Errors...))
 	o.MaxRows = least(o.MaxRows, next.MaxRows)

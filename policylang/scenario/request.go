@@ -22,6 +22,8 @@ const (
 	RefusedReadOnly          = "read_only"       // a limit demands that nothing changes
 	RefusedReason            = "reason_required" // a limit demands a reason
 	RefusedUnparsed          = "unparsed"
+	RefusedSetting           = "setting_refused" // a parameter that no client may set
+	RefusedEncoding          = "bad_encoding"    // client_encoding to anything but UTF8
 )
 
 // The session of a test that says nothing of it.
@@ -185,15 +187,30 @@ func (q *request) statement(st *statement.Statement) *Outcome {
 		facts = lineage.Resolve(facts, q.env, q.catalog)
 	}
 	out := q.judge(facts)
+	q.checkSession(&st.Session, out)
 	if out.Effect != policylang.EffectDeny && q.guarding != nil && !facts.Transaction {
 		q.follow(target, out)
 	}
 	return out
 }
 
+// checkSession refuses what no session may do to itself, and lets pass what
+// only sets parameters if no rule says otherwise.
+func (q *request) checkSession(e *statement.SessionEffect, out *Outcome) {
+	switch {
+	case e.Kind == statement.Set && !statement.MaySet(e.Name, e.Value) && statement.IsEncoding(e.Name):
+		out.refuse(RefusedEncoding, "client_encoding must stay UTF8", nil)
+	case e.Kind == statement.Set && !statement.MaySet(e.Name, e.Value), e.Kind == statement.Reset && !statement.MayReset(e.Name):
+		out.refuse(RefusedSetting, "the parameter "+e.Name+" may not be changed through the gateway", nil)
+	case e.Kind.SetsParameters() && out.ByDefault:
+		out.Effect, out.Refused, out.Message = policylang.EffectAllow, "", ""
+	}
+}
+
 // judge decides by facts, and turns limits that refuse into refusals.
 func (q *request) judge(facts *policylang.Facts) *Outcome {
 	out := newOutcome(q.evaluator.Explain(facts, q.now))
+	out.Unread = unread(facts)
 	limits := &out.decision.Limits
 	switch {
 	case out.Effect == policylang.EffectDeny || facts.Transaction:
@@ -201,6 +218,19 @@ func (q *request) judge(facts *policylang.Facts) *Outcome {
 		out.refuse(RefusedReadOnly, "only statements that provably change nothing are allowed", limits.Rules)
 	case limits.RequireReason && q.session.Reason == "":
 		out.refuse(RefusedReason, "a reason is required", limits.Rules)
+	}
+	return out
+}
+
+// unread says what makes a statement opaque, so that conditions on what it
+// does are uncertain.
+func unread(facts *policylang.Facts) []string {
+	var out []string
+	if facts.Known.Opaque || facts.Opaque && len(facts.Unknown) == 0 {
+		out = append(out, facts.Command+" runs what its text does not show")
+	}
+	for _, name := range facts.Unknown {
+		out = append(out, "what "+name+" does")
 	}
 	return out
 }

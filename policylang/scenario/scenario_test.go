@@ -213,6 +213,42 @@ test "a prepared statement is decided as what it runs" {
   }
 }
 
+test "who it is no session may set" {
+  identity = "ana"
+  sql      = "set role to postgres"
+  expect {
+    effect  = "deny"
+    refused = "setting_refused"
+  }
+}
+
+test "nor reset" {
+  identity = "ana"
+  sql      = "reset session_authorization"
+  expect {
+    effect  = "deny"
+    refused = "setting_refused"
+  }
+}
+
+test "text stays UTF-8" {
+  identity = "ana"
+  sql      = "set client_encoding to 'LATIN1'"
+  expect {
+    effect  = "deny"
+    refused = "bad_encoding"
+  }
+}
+
+test "harmless settings need no rule" {
+  identity = "ana"
+  sql      = "set statement_timeout to '5s'; set app.tenant to 'x'; reset work_mem"
+  expect {
+    effect = "allow"
+    rules  = []
+  }
+}
+
 test "transaction control is admitted" {
   identity = "ana"
   sql      = "begin; commit"

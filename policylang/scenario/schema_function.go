@@ -39,7 +39,7 @@ func (r *schemaReader) createFunction(n *ast.CreateFunctionStmt) {
 	}
 	sum := md5.Sum([]byte(source)) //nolint:gosec // see the import
 	f.SourceHash = hex.EncodeToString(sum[:])
-	if f.Language == "sql" {
+	if f.Language == "sql" || f.Language == "plpgsql" && f.Result == r.findType("pg_catalog", "trigger").OID {
 		f.Source = source
 	}
 	if n.GetReplace() {
@@ -147,7 +147,7 @@ func (r *schemaReader) functionPath(f *policylang.Function, arg any) {
 // sqlBody is the text of a body in SQL-standard form, RETURN or BEGIN ATOMIC,
 // which PostgreSQL stores parsed and prints with its names qualified.
 func (r *schemaReader) sqlBody(n *ast.CreateFunctionStmt) string {
-	keyword, i := "BEGIN ATOMIC", find(r.tokens, 0, 0, "atomic")
+	keyword, i := "BEGIN ATOMIC", atomicBody(r.tokens)
 	if i < 0 {
 		keyword, i = "RETURN", lastWord(r.tokens, "return")
 	}
@@ -156,6 +156,17 @@ func (r *schemaReader) sqlBody(n *ast.CreateFunctionStmt) string {
 		return ""
 	}
 	return keyword + " " + splice(r.sql, r.tokens[i].end, r.current.Offset+len(r.current.Text), r.qualify(ast.Unwrap(n.GetSqlBody())))
+}
+
+// atomicBody returns the index of ATOMIC where a body starts, or -1: a function
+// may have the word for its name.
+func atomicBody(ts []token) int {
+	for i := 1; i < len(ts); i++ {
+		if ts[i].text == "atomic" && ts[i-1].text == "begin" && ts[i].depth == 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 // defaultTexts are the defaults of a function's parameters, in their order:

@@ -219,7 +219,7 @@ func (r *schemaReader) defaultText(c *ast.Constraint, def *ast.ColumnDef) string
 	depth := r.tokens[i].depth
 	end := r.current.Offset + len(r.current.Text)
 	for _, t := range r.tokens[i+1:] {
-		if t.depth < depth || t.depth == depth && (t.text == "," || t.text == ")" || t.text == ";") {
+		if t.depth < depth || t.depth == depth && (t.text == "," || t.text == ";") {
 			end = t.start
 			break
 		}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
 	"github.com/posternhq/postern/policylang/scenario"
@@ -54,6 +56,40 @@ func TestReadSchemaProblems(t *testing.T) {
 				t.Errorf("problems:\n%s\nwant %q", strings.Join(got, "\n"), tt.want)
 			}
 		})
+	}
+}
+
+// TestReadSchemaDefaults reads defaults whose own brackets, and functions whose
+// names, are easily taken for the end of something or for its start.
+func TestReadSchemaDefaults(t *testing.T) {
+	const sql = `CREATE TABLE a (
+    at timestamptz DEFAULT now() NOT NULL,
+    day date DEFAULT (now())::date,
+    tags text[] DEFAULT ARRAY['x', 'y'],
+    last timestamptz DEFAULT now()
+);
+ALTER TABLE a ADD COLUMN added timestamptz DEFAULT clock_timestamp();
+CREATE FUNCTION atomic() RETURNS int LANGUAGE sql RETURN 1 + 1;
+CREATE FUNCTION atomic2(atomic int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 2; END;`
+	cat, problems := scenario.ReadSchema("s.sql", sql, baseline(t))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	got := map[string]string{}
+	for _, c := range cat.RelationNamed("public", "a").Columns {
+		got[c.Name] = c.Default
+	}
+	for _, name := range []string{"atomic", "atomic2"} {
+		for _, f := range cat.FunctionsNamed("public", name) {
+			got[name] = f.Source
+		}
+	}
+	want := map[string]string{
+		"at": "now()", "day": "(now())::date", "tags": "ARRAY['x', 'y']", "last": "now()", "added": "clock_timestamp()",
+		"atomic": "RETURN 1 + 1", "atomic2": "BEGIN ATOMIC SELECT 2; END",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 

@@ -3,6 +3,7 @@ package source
 import (
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // field is a struct field that a file can set. Fields are named by their json
@@ -16,7 +17,7 @@ type field struct {
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for i := range t.NumField() {
-		name := t.Field(i).Tag.Get("json")
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		if name != "-" && t.Field(i).Name != "Name" {
 			fields = append(fields, field{name, i, t.Field(i).Type})
 		}
