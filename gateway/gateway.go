@@ -84,7 +84,9 @@ type Server struct {
 	statements  *statement.Cache
 	catalogs    *catalog.Store
 	protections protections
+	detections  detections
 	sessions    registry
+	revoked     atomic.Pointer[revocations]
 	connected   atomic.Int64
 }
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/posternhq/postern/gateway/evidence"
 	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/mask"
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
@@ -30,6 +32,12 @@ type guard struct {
 
 	// Of the upstream loop.
 	pending []*evidence.Record
+	altered bool // the catalog may have been changed by what is not committed yet
+
+	// unsettled says that names may mean something else to this session than the
+	// catalog says, until its transaction ends. The upstream loop sets it before
+	// the client loop has read the search path again.
+	unsettled atomic.Bool
 }
 
 // maxSessionTexts bounds what a session remembers of texts.
@@ -159,7 +167,7 @@ func (g *guard) noteEffects(k *known) {
 		if k.statement.Session.Name == "search_path" {
 			g.stale, g.pathSet = true, true
 		}
-		if k.statement.Session.Name == reasonSetting {
+		if k.statement.Session.Name == statement.ReasonParameter {
 			g.setReason(k.statement.Session.Value)
 		}
 	case statement.ResetAll, statement.Discard:
@@ -171,13 +179,34 @@ func (g *guard) noteEffects(k *known) {
 	switch k.facts.Class {
 	case policylang.ClassDDL, policylang.ClassRole:
 		g.stale, g.pathSet = true, true
-		g.server.catalogs.Invalidate(g.info.Database)
 	case policylang.ClassFunction:
 		g.stale = true
 	case policylang.ClassMisc, policylang.ClassRead, policylang.ClassWrite:
 		if slices.ContainsFunc(k.facts.Functions, func(f string) bool { return strings.HasSuffix(f, "set_config") }) {
 			g.stale, g.pathSet = true, true
 		}
+	}
+}
+
+// noteOutcome remembers that a statement may have changed the catalog, whether
+// it is known to have worked or not.
+func (g *guard) noteOutcome(x *execution, c *considered) {
+	switch {
+	case c.facts.Class == policylang.ClassDDL, c.facts.Class == policylang.ClassRole, c.facts.Command == "COMMIT PREPARED":
+		g.altered = true
+		if !onlyAdds(c, x.catalog) {
+			g.unsettled.Store(true)
+		}
+	}
+}
+
+// Settled has the catalog read anew if it may have been changed: only now do
+// other connections see the change.
+func (g *guard) Settled() {
+	if g.altered {
+		g.altered = false
+		g.server.catalogs.Invalidate(g.info.Database)
+		g.unsettled.Store(false)
 	}
 }
 
@@ -220,7 +249,9 @@ type execution struct {
 	bound      *relay.Bound
 	statements []considered
 	catalog    *policylang.Catalog // by which names were resolved; nil if it could not be read
+	unknown    bool                // it was refused for a name that is not in the catalog
 	masked     bool                // masks apply to the session
+	detectors  []mask.Detector     // for texts of columns that are not masked
 	approval   approval            // by which it passed, if it was held
 	started    time.Time
 }
@@ -233,15 +264,26 @@ type considered struct {
 	decision *policylang.Decision
 	analysis *lineage.Analysis // nil if no mask applies, or nothing can be shown
 	guarding *lineage.Protection
+	copy     *mask.Copy // rewrites the rows of COPY … TO; nil if nothing in them is masked
 }
 
 // consider decides each statement of a text: the strictest outcome is the
-// text's. It waits for nothing but the catalog.
+// text's. It waits for nothing but the catalog, which is read anew if it does
+// not have a name: somebody else may just have made it.
 func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
+	x, r := g.considerNow(ctx, ask)
+	if r != nil && x.unknown && g.server.catalogs.Renew(g.info.Database, x.catalog) {
+		return g.considerNow(ctx, ask)
+	}
+	return x, r
+}
+
+// considerNow considers a text by the catalog as it is known.
+func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
 	now := g.server.cfg.Clock()
 	x := &execution{view: g.view.Load(), sql: ask.Text.SQL, bound: ask.Bound, started: now}
 	masks := x.view.evaluator.Masks(now)
-	x.masked = len(masks.Masks) > 0
+	x.masked, x.detectors = len(masks.Masks) > 0, detectorsOf(masks)
 	names, r := g.names(ctx, masks)
 	if r != nil {
 		return x, r
@@ -255,8 +297,10 @@ func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refu
 	for i, target := range ask.Targets {
 		// What EXECUTE and FETCH run counts, and so does what they are.
 		by := ask.Text.Statements[i]
-		if r := g.checkSession(by); r != nil {
-			return x, r
+		for _, s := range []*relay.Statement{by, target} {
+			if r := g.checkSession(s); r != nil {
+				return x, r
+			}
 		}
 		c, r := g.considerOne(names, target, by)
 		if r != nil {
@@ -273,9 +317,23 @@ func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refu
 		if r := g.judge(c); r != nil {
 			return x, r
 		}
+		if r := x.checkSearched(c.known); r != nil {
+			return x, r
+		}
 		if x.masked {
-			if r := names.analyse(g, &x.statements[i], by); r != nil {
+			if r := g.checkUnsettled(c.known); r != nil {
 				return x, r
+			}
+			if r := names.analyse(g, &x.statements[i], by); r != nil {
+				x.unknown = names.unknown
+				return x, r
+			}
+			if r := g.checkCopy(&x.statements[i]); r != nil {
+				return x, r
+			}
+			if x.statements[i].copy != nil && len(ask.Targets) > 1 {
+				return x, refusal.New(refusal.Masked, "with masked columns, COPY may not stand beside other statements").
+					WithHint("Send each statement by itself.")
 			}
 		}
 	}
@@ -353,34 +411,38 @@ func (g *guard) checkSession(s *relay.Statement) *refusal.Refusal {
 	case statement.Set:
 		return checkSetting(e.Name, e.Value)
 	case statement.Reset:
-		return checkReset(e.Name)
+		if !statement.MayReset(e.Name) {
+			return refusedSetting(e.Name)
+		}
 	default:
+		return checkAssigned(k.statement)
+	}
+	return nil
+}
+
+// checkAssigned refuses to set from inside of a statement, by set_config or in
+// a body, what a client may not SET, or what depends on the value.
+func checkAssigned(st *statement.Statement) *refusal.Refusal {
+	if st.Session.Kind.SetsParameters() {
 		return nil
 	}
+	const noValue = "\x00" // none that a parameter could be allowed for
+	for _, name := range st.Assigns {
+		switch {
+		case name == "*":
+			return refusal.New(refusal.SettingRefused, "the statement may change any parameter").
+				WithHint("Name the parameter by a constant, or use SET.")
+		case !statement.MaySet(name, noValue):
+			return refusedSetting(name)
+		}
+	}
+	return nil
 }
 
 // setsParameter reports whether a statement does no more than set parameters,
 // which checkSession has let pass: rules may deny it, and need not allow it.
 func setsParameter(k *known) bool {
-	if k.statement == nil {
-		return false
-	}
-	switch k.statement.Session.Kind {
-	case statement.Set, statement.Reset, statement.ResetAll, statement.SetTransaction, statement.SetConstraints:
-		return true
-	default:
-		return false
-	}
-}
-
-// checkReset refuses to reset what may not be set. Resetting to what the
-// login set is harmless otherwise.
-func checkReset(name string) *refusal.Refusal {
-	switch name {
-	case "role", "session_authorization":
-		return refusal.New(refusal.SettingRefused, "the parameter %s may not be changed through the gateway", name)
-	}
-	return nil
+	return k.statement != nil && k.statement.Session.Kind.SetsParameters()
 }
 
 // onlyData refuses a text of several statements that does more than read and
@@ -414,7 +476,15 @@ func (x *execution) permit() *relay.Permit {
 		}
 		if s.analysis != nil {
 			p.Tainted = p.Tainted || s.analysis.Tainted
-			p.CopyOut = !s.analysis.Tainted
+		}
+		if s.copy != nil {
+			p.Copy = s.copy
+		}
+		if x.masked && (s.analysis != nil || (s.guarding != nil && s.guarding.Empty())) {
+			p.CopyOut = true
+		}
+		if x.masked && s.statement != nil && (s.statement.Session.Kind == statement.Commit || s.statement.Session.Kind == statement.SetConstraints) {
+			p.Tainted = true // deferred constraints fail with values
 		}
 	}
 	return p

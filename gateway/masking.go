@@ -9,7 +9,6 @@ import (
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
-	"github.com/posternhq/postern/policylang/statement"
 )
 
 // names is what the catalog tells about a session's statements at one moment.
@@ -17,6 +16,7 @@ type names struct {
 	catalog    *policylang.Catalog // nil if it cannot be read and nothing is masked
 	masks      *policylang.MaskSet
 	protection *lineage.Protection // nil if nothing is masked
+	unknown    bool                // a statement has a name that is not in the catalog
 }
 
 // names reads the catalog. Without one, whoever has masks is refused; for
@@ -32,7 +32,7 @@ func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *
 	}
 	n := &names{catalog: cat, masks: masks}
 	if len(masks.Masks) > 0 {
-		n.protection = g.server.protections.get(cat, masks)
+		n.protection = g.server.protections.get(cat, masks, g.server.cfg.Logger)
 	}
 	g.analyses.reset(n)
 	return n, nil
@@ -63,21 +63,57 @@ func (n *names) analyse(g *guard, c *considered, by *relay.Statement) *refusal.R
 		return r
 	}
 	c.analysis = a
-	return checkCopy(c)
+	return nil
 }
 
-// checkCopy refuses to copy masked columns out: COPY has no rows to rewrite.
-func checkCopy(c *considered) *refusal.Refusal {
-	if c.statement.Session.Kind != statement.Copy || c.statement.Session.Value != "out" {
+// checkCopy plans how the rows of COPY … TO are masked.
+func (g *guard) checkCopy(c *considered) *refusal.Refusal {
+	if c.analysis == nil || c.analysis.Copy == nil {
 		return nil
 	}
-	for _, col := range c.analysis.Columns {
-		if col.Action != lineage.Pass {
-			return refusal.New(refusal.Masked, "%q is masked for you and cannot be copied out", col.Name).
-				WithHint("Use SELECT, which shows it masked, or leave the column out.")
+	hides := false
+	columns := make([]mask.Column, len(c.analysis.Columns))
+	for i := range c.analysis.Columns {
+		out := &c.analysis.Columns[i]
+		if out.Action == lineage.Pass {
+			columns[i].Action = mask.Pass
+			continue
 		}
+		hides = true
+		columns[i] = masking(out, relay.Field{TypeOID: out.TypeOID, TypeMod: -1})
 	}
+	if !hides {
+		return nil
+	}
+	options, ok := copyOptions(c.analysis.Copy)
+	rewriter, err := mask.NewCopy(columns, g.server.cfg.MaskKeys, options)
+	if !ok || err != nil {
+		return refusal.New(refusal.Masked, "with masked columns, this COPY cannot be rewritten").
+			WithHint("Use the format's own delimiter, quote and null string.")
+	}
+	c.copy = rewriter
 	return nil
+}
+
+// copyOptions reads how the rows of COPY … TO look.
+func copyOptions(f *lineage.CopyFormat) (mask.CopyOptions, bool) {
+	formats := map[string]mask.CopyFormat{"text": mask.CopyText, "csv": mask.CopyCSV, "binary": mask.CopyBinary}
+	format, ok := formats[f.Format]
+	o := mask.DefaultCopyOptions(format)
+	o.Header = f.Header
+	if f.HasNull {
+		o.Null = f.Null
+	}
+	if f.Quote != "" && format == mask.CopyCSV {
+		o.Quote, o.Escape = f.Quote[0], f.Quote[0]
+	}
+	if f.Escape != "" {
+		o.Escape = f.Escape[0]
+	}
+	if f.Delimiter != "" {
+		o.Delimiter = f.Delimiter[0]
+	}
+	return o, ok && len(f.Quote) <= 1 && len(f.Escape) <= 1 && len(f.Delimiter) <= 1
 }
 
 func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusal) {
@@ -88,6 +124,7 @@ func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusa
 		return lineage.Analyze(k.statement, g.env, n.catalog, n.protection)
 	})
 	if refused != nil {
+		n.unknown = refused.Code == lineage.CodeUnknown
 		r := refusal.New(refusal.Masked, "%s", refused.Message)
 		r.Position = refused.Position
 		if refused.Hint != "" {
@@ -164,7 +201,10 @@ func (g *guard) Columns(p *relay.Permit, index int, fields []relay.Field) (relay
 	}
 	c := &x.statements[index]
 	if c.analysis == nil {
-		return nil, fenceUnplanned(c, fields)
+		if r := fenceUnplanned(c, fields); r != nil {
+			return nil, r
+		}
+		return g.planDetecting(x, fields)
 	}
 	if len(c.analysis.Columns) != len(fields) {
 		return nil, refusal.New(refusal.MaskBreach, "a result has %d columns where %d were foreseen", len(fields), len(c.analysis.Columns))
@@ -172,31 +212,28 @@ func (g *guard) Columns(p *relay.Permit, index int, fields []relay.Field) (relay
 	columns := make([]mask.Column, len(fields))
 	for i, f := range fields {
 		out := &c.analysis.Columns[i]
-		column := mask.Column{TypeOID: f.TypeOID, TypeMod: f.TypeMod, Format: f.Format, Transform: out.Transform}
-		switch out.Action {
-		case lineage.Pass:
-			if protects(c.guarding, f) {
-				return nil, refusal.New(refusal.MaskBreach, "a masked column came where another was foreseen")
-			}
-			column.Action = mask.Pass
-		case lineage.Mask:
-			column.Action = mask.Mask
-			if len(out.Policies) > 0 {
-				column.Policy = out.Policies[0]
-			}
-		case lineage.Redact:
-			column.Action = mask.Redact
+		if out.Action != lineage.Pass {
+			columns[i] = masking(out, f)
+			continue
 		}
-		columns[i] = column
+		if protects(c.guarding, f) {
+			return nil, refusal.New(refusal.MaskBreach, "a masked column came where another was foreseen")
+		}
+		columns[i] = g.passing(x, f)
 	}
-	plan, err := mask.NewPlan(columns, g.server.cfg.MaskKeys)
-	if err != nil {
-		return nil, refusal.New(refusal.MaskBreach, "a result cannot be masked")
+	return g.plan(columns)
+}
+
+// masking says how a column that does not pass is masked.
+func masking(out *lineage.Output, f relay.Field) mask.Column {
+	column := mask.Column{TypeOID: f.TypeOID, TypeMod: f.TypeMod, Format: f.Format, Transform: out.Transform}
+	if out.Action == lineage.Mask {
+		column.Action = mask.Mask
+		if len(out.Policies) > 0 {
+			column.Policy = out.Policies[0]
+		}
 	}
-	if plan.Passthrough() {
-		return nil, nil
-	}
-	return plan, nil
+	return column
 }
 
 // Payloads reports whether the payloads of notifications may pass: not to

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 
 	"github.com/posternhq/postern/policylang"
@@ -8,32 +10,53 @@ import (
 )
 
 // protections keeps which columns a set of masks protects in a catalog, so
-// that sessions with the same masks share the work.
+// that sessions with the same masks share the work, and so that a column stays
+// protected when it is renamed while the gateway runs.
 type protections struct {
 	mu   sync.Mutex
-	kept map[protectionKey]*lineage.Protection
+	kept map[protectionKey]protected
 }
 
 type protectionKey struct {
-	catalog *policylang.Catalog
-	masks   string // policylang.MaskSet.Key
+	database string
+	masks    string // policylang.MaskSet.Key
 }
 
-// maxProtections bounds what is kept: databases times sets of masks, for the
-// catalog of the moment and the one before.
+type protected struct {
+	catalog    *policylang.Catalog
+	protection *lineage.Protection
+}
+
+// maxProtections bounds what is kept: databases times sets of masks.
 const maxProtections = 256
 
-func (p *protections) get(cat *policylang.Catalog, masks *policylang.MaskSet) *lineage.Protection {
-	key := protectionKey{cat, masks.Key}
+// get returns what the masks protect in a database as the catalog shows it.
+// It reports the columns that no mask names any more to log, once each time
+// that the catalog changes.
+func (p *protections) get(cat *policylang.Catalog, masks *policylang.MaskSet, log *slog.Logger) *lineage.Protection {
+	key := protectionKey{cat.Database, masks.Key}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if have, ok := p.kept[key]; ok {
-		return have
+	have, ok := p.kept[key]
+	switch {
+	case ok && have.catalog == cat:
+		return have.protection
+	case ok && cat.Generation < have.catalog.Generation: // of a session that began to look before
+		return have.protection.Next(cat, masks)
+	}
+	made := protected{catalog: cat}
+	if ok {
+		made.protection = have.protection.Next(cat, masks)
+	} else {
+		made.protection = lineage.Protect(cat, masks)
 	}
 	if p.kept == nil || len(p.kept) >= maxProtections {
-		p.kept = map[protectionKey]*lineage.Protection{}
+		p.kept = map[protectionKey]protected{}
 	}
-	made := lineage.Protect(cat, masks)
 	p.kept[key] = made
-	return made
+	for _, id := range made.protection.Drifted() {
+		log.LogAttrs(context.Background(), slog.LevelWarn, "a masked column was renamed; it stays masked, and the policy should be mended",
+			slog.String("database", cat.Database), slog.String("column", cat.ColumnName(id)))
+	}
+	return made.protection
 }

@@ -253,6 +253,10 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 		return
 	}
 	c := &x.statements[o.Index]
+	g.noteOutcome(x, c)
+	if o.Kind == relay.OutcomeLost {
+		g.Settled()
+	}
 	r := g.statementRecord(x, c)
 	r.Rows, r.Bytes = o.Rows, o.Bytes
 	r.DurationUS = max(0, r.Time.Sub(x.started)-x.approval.waited).Microseconds()

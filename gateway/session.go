@@ -22,6 +22,7 @@ import (
 	"github.com/posternhq/postern/gateway/upstream"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
+	"github.com/posternhq/postern/policylang/statement"
 )
 
 // session is one client's session.
@@ -158,7 +159,7 @@ func (s *Server) sessionInfo(client *accept.Client, conn net.Conn) *policylang.S
 		ID: "s_" + hex.EncodeToString(id[:]), Gateway: s.cfg.Name,
 		Database: client.Startup.Database, Role: client.Startup.User,
 		ApplicationName: client.Startup.Parameters["application_name"],
-		Reason:          startupOptions(client.Startup.Options)[reasonSetting],
+		Reason:          startupOptions(client.Startup.Options)[statement.ReasonParameter],
 		Started:         s.cfg.Clock(), TLS: client.TLS != nil,
 	}
 	if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
@@ -219,6 +220,9 @@ func (s *session) see(policy *livepolicy.Policy) (*view, *refusal.Refusal) {
 	if subject.DatabaseRole != s.info.Role {
 		return nil, refusal.New(refusal.RoleMismatch, "%q connects as the database role %q, not %q", subject.Name, subject.DatabaseRole, s.info.Role)
 	}
+	if r := s.revoked(subject); r != nil {
+		return nil, r
+	}
 	return &view{policy: policy, subject: subject, evaluator: policy.Program.Evaluator(subject, s.info)}, nil
 }
 
@@ -276,6 +280,10 @@ func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.C
 			_ = up.Close()
 			return errors.Join(refuse(client.Conn, r), g.sessionEnd(r))
 		}
+	}
+	if r := s.revoked(s.view.Load().subject); r != nil { // likewise a revocation
+		_ = up.Close()
+		return errors.Join(refuse(client.Conn, r), g.sessionEnd(r))
 	}
 	err := accept.Greet(client.Conn, up.Parameters, s.key.pid, s.key.secret)
 	if err == nil {

@@ -60,7 +60,8 @@ func queries(version int, definitions, columns string) []query {
 		{"inheritance", `
 			SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno`, (*reader).parent},
 		{"partition keys", `
-			SELECT partrelid, partattrs FROM pg_catalog.pg_partitioned_table`, (*reader).partitionKey},
+			SELECT partrelid, partattrs, pg_catalog.pg_get_expr(partexprs, partrelid)
+			FROM pg_catalog.pg_partitioned_table`, (*reader).partitionKey},
 		{"constraints", `
 			SELECT conrelid, conname, contype, pg_catalog.array_to_string(conkey, ' '),
 				confrelid, pg_catalog.array_to_string(confkey, ' '), confdeltype, confupdtype,

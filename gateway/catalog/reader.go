@@ -185,7 +185,7 @@ func (r *reader) parent(v row) {
 
 func (r *reader) partitionKey(v row) {
 	if rel := r.relations[v.oid(0)]; rel != nil {
-		rel.PartitionKey = v.int16s(1)
+		rel.PartitionKey, rel.PartitionExpressions = v.int16s(1), v.text(2)
 	}
 }
 

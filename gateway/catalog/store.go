@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,9 @@ type Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
 const (
 	checkAfter  = time.Second      // a snapshot that was compared longer ago is compared again in the background
 	maxAge      = 30 * time.Second // and longer ago than this, before it is given out
+	renewAfter  = time.Second      // a snapshot that was read longer ago may miss a name that exists
 	loadTimeout = 90 * time.Second
+	loadTries   = 3 // schema changes under way can make a load fail
 )
 
 // Store keeps a snapshot of each database that is asked for. It compares it
@@ -43,6 +46,7 @@ type Store struct {
 type entry struct {
 	catalog  *policylang.Catalog // guarded by the store's lock
 	checked  time.Time           // when catalog was last known to be the server's; guarded
+	read     time.Time           // when catalog was read; guarded
 	invalid  uint64              // counts Invalidate; guarded
 	flight   *flight             // the refresh under way, or nil; guarded
 	mark     mark
@@ -106,21 +110,29 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*policylang.Cata
 		defer s.mu.Unlock()
 		return e.catalog, nil
 	}
+	asked := e.invalid
 	s.mu.Unlock()
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("read the catalog of %q: %w", database, context.Cause(ctx))
+	for try := 1; ; try++ {
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read the catalog of %q: %w", database, context.Cause(ctx))
+		}
+		s.mu.Lock()
+		switch {
+		case e.catalog != nil && e.markedAt >= asked && time.Since(e.checked) < maxAge: // newer than every change before the call
+			defer s.mu.Unlock()
+			return e.catalog, nil
+		case f.err != nil:
+			s.mu.Unlock()
+			return nil, f.err
+		case try == loadTries:
+			s.mu.Unlock()
+			return nil, fmt.Errorf("read the catalog of %q: it changes faster than it can be read", database)
+		}
+		f = s.refresh(database, e) // the one before began earlier than the change
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case e.catalog != nil && e.markedAt == e.invalid && time.Since(e.checked) < maxAge:
-		return e.catalog, nil
-	case f.err != nil:
-		return nil, f.err
-	}
-	return nil, fmt.Errorf("read the catalog of %q: it changes faster than it can be read", database)
 }
 
 // Invalidate says that a database's catalog has changed: the next Snapshot
@@ -132,6 +144,24 @@ func (s *Store) Invalidate(database string) {
 	if e := s.databases[database]; e != nil {
 		e.invalid++
 	}
+}
+
+// Renew says that a name is not in a snapshot. It reports whether asking again
+// may help: the next Snapshot then is a newer one.
+func (s *Store) Renew(database string, seen *policylang.Catalog) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.databases[database]
+	switch {
+	case e == nil:
+		return false
+	case e.catalog != seen || e.markedAt != e.invalid:
+		return true
+	case time.Since(e.read) < renewAfter:
+		return false
+	}
+	e.invalid++
+	return true
 }
 
 // refresh returns the refresh under way, or starts one. The caller holds the
@@ -161,6 +191,7 @@ func (s *Store) refresh(database string, e *entry) *flight {
 			if loaded != nil {
 				s.generation++
 				e.catalog, e.mark, e.horizon = loaded.builder.Build(s.generation), loaded.mark, loaded.horizon
+				e.read = began
 			}
 			e.checked, e.markedAt = began, newerThan
 		}
@@ -191,5 +222,22 @@ func (e *entry) compare(ctx context.Context, connect Connect, database string, f
 			return nil, err
 		}
 	}
-	return load(ctx, e.conn, before)
+	for try := 1; ; try++ {
+		loaded, err := load(ctx, e.conn, before)
+		if err == nil || try == loadTries || !changedMeanwhile(err) {
+			return loaded, err
+		}
+	}
+}
+
+// changedMeanwhile reports whether a load failed because what it was reading
+// was dropped by another transaction: definitions are printed by functions that
+// look at the present, not at the transaction's snapshot.
+func changedMeanwhile(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	const internal, undefinedTable, undefinedColumn, undefinedObject, undefinedFunction = "XX000", "42P01", "42703", "42704", "42883"
+	return slices.Contains([]string{internal, undefinedTable, undefinedColumn, undefinedObject, undefinedFunction}, pg.Code)
 }

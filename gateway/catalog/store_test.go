@@ -84,3 +84,64 @@ func TestStore(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestRenew(t *testing.T) {
+	c := pgtest.New(t)
+	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		return pgconn.Connect(ctx, c.URL(database, "postgres"))
+	})
+	defer s.Close()
+	if s.Renew("postgres", nil) {
+		t.Error("a database that nobody asked for may be asked again")
+	}
+	first, err := s.Snapshot(t.Context(), "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Renew("postgres", first) {
+		t.Error("a snapshot that was just read is read again")
+	}
+	c.MustExec(t, "postgres", "CREATE TABLE new (a int)")
+	time.Sleep(1100 * time.Millisecond)
+	if !s.Renew("postgres", first) {
+		t.Fatal("an old snapshot is not read again")
+	}
+	second, err := s.Snapshot(t.Context(), "postgres")
+	if err != nil || second.RelationNamed("public", "new") == nil {
+		t.Errorf("the renewed snapshot lacks the table: %v", err)
+	}
+	if !s.Renew("postgres", first) {
+		t.Error("a newer snapshot is not offered")
+	}
+}
+
+// TestLoadDuringChanges reads catalogs while views come and go.
+func TestLoadDuringChanges(t *testing.T) {
+	c := pgtest.New(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			err := c.Exec(context.Background(), "postgres", "CREATE VIEW v AS SELECT 1 AS a; CREATE TABLE p (a int CHECK (a > 0)); DROP VIEW v; DROP TABLE p")
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		return pgconn.Connect(ctx, c.URL(database, "postgres"))
+	})
+	defer s.Close()
+	for range 30 {
+		s.Invalidate("postgres")
+		if _, err := s.Snapshot(t.Context(), "postgres"); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -9,7 +9,7 @@ import (
 
 // Guard decides what a session may execute. The client loop calls Read,
 // Unknown, Decide, Stale and Refresh; the upstream loop calls Columns, Finished,
-// Flush and Payloads; so one of each group may run at the same time as one of the other.
+// Flush, Settled and Payloads; so one of each group may run at the same time as one of the other.
 type Guard interface {
 	// Read analyses a text. It must not wait.
 	Read(sql string) (*Text, *refusal.Refusal)
@@ -29,6 +29,9 @@ type Guard interface {
 	// Flush makes durable what Finished reported. It is called before the
 	// bytes of the response are released; an error ends the session.
 	Flush() error
+	// Settled says that no transaction is open: what was reported by Finished is
+	// committed or rolled back. It is called before the client is told.
+	Settled()
 	// Payloads reports whether the payloads of notifications may pass: what
 	// another session put into them is not known.
 	Payloads() bool
@@ -102,6 +105,7 @@ type Permit struct {
 	Fenced  bool          // rows may pass only after Columns has been asked
 	Tainted bool          // errors and notices may hold protected values: they are scrubbed
 	CopyOut bool          // COPY data may pass although the permit is Fenced
+	Copy    CopyRewriter  // rewrites COPY data; nil if it passes as it is
 	MaxRows int64         // 0: no limit
 	Timeout time.Duration // 0: no limit
 	Data    any           // the guard's
@@ -121,6 +125,12 @@ type Field struct {
 type RowRewriter interface {
 	// AppendRow appends the rewritten body to dst. An error ends the session.
 	AppendRow(dst, body []byte) ([]byte, error)
+}
+
+// CopyRewriter rewrites the bodies of CopyData messages from the server.
+type CopyRewriter interface {
+	// Append appends the rewritten body to dst. An error ends the session.
+	Append(dst, body []byte) ([]byte, error)
 }
 
 // OutcomeKind says how a permitted statement ended.

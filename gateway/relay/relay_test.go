@@ -149,6 +149,8 @@ func (g *testGuard) Finished(_ *relay.Permit, o relay.Outcome) {
 func (g *testGuard) Flush() error   { return nil }
 func (g *testGuard) Payloads() bool { return !g.fenced }
 func (g *testGuard) Stale() bool    { return g.stale }
+func (g *testGuard) Settled()       {}
+
 func (g *testGuard) Refresh(path []string) {
 	g.stale, g.path = false, path
 }

@@ -39,6 +39,9 @@ func (u *upstreamLoop) streams(typ byte) bool {
 		return false
 	}
 	e := u.queue.first()
+	if e != nil && e.permit != nil && e.permit.Copy != nil {
+		return false
+	}
 	return e != nil && e.rewriter == nil && !e.hidden && (e.permit == nil || e.planned || !e.permit.Fenced)
 }
 
@@ -385,7 +388,26 @@ func (u *upstreamLoop) copyData(e *entry, p piece) error {
 	}
 	e.rows++
 	e.bytes += int64(len(p.data))
+	if e.permit != nil && e.permit.Copy != nil {
+		return u.rewriteCopy(e.permit.Copy, p)
+	}
 	u.pass(p)
+	return nil
+}
+
+func (u *upstreamLoop) rewriteCopy(c CopyRewriter, p piece) error {
+	u.out = append(u.out, u.run...)
+	u.run = nil
+	u.partial = false
+	at := len(u.out) + 1
+	u.out = append(u.out, 'd', 0, 0, 0, 0)
+	out, err := c.Append(u.out, p.body())
+	if err != nil {
+		u.out = u.out[:at-1]
+		return refusal.New(refusal.MaskBreach, "copied data does not have the shape that was foreseen")
+	}
+	putLength(out, at)
+	u.out = out
 	return nil
 }
 
@@ -497,15 +519,23 @@ func (u *upstreamLoop) errorResponse(e *entry, p piece) error {
 	return nil
 }
 
-// scrubbed stands in for an error whose text may hold protected values.
+// scrubbed stands in for an error whose text may hold protected values. Of its
+// SQLSTATE only the class is told: in classes where clients act by the code,
+// as the one code that they act by.
 func scrubbed(state string) *refusal.Refusal {
 	class := "XX000"
 	if len(state) == 5 {
 		class = state[:2] + "000"
 	}
+	switch class {
+	case "40000":
+		class = "40001" // serialization_failure: run the transaction again
+	case "57000":
+		class = "57014" // query_canceled
+	}
 	return &refusal.Refusal{
 		Code: refusal.Masked, SQLSTATE: class, Message: "the statement failed; the error is hidden because it touches masked data",
-		Hint: "The full text is in the evidence.",
+		Hint: "The text is kept from you, as the values that it may hold are.",
 	}
 }
 
@@ -527,6 +557,9 @@ func (u *upstreamLoop) ready(e *entry, p piece) error {
 		return u.unexpected(e, p)
 	}
 	u.status.Store(uint32(p.body()[0]))
+	if p.body()[0] == 'I' {
+		u.cfg.Guard.Settled()
+	}
 	if !e.hidden {
 		u.pass(p)
 	}

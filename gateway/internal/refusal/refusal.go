@@ -47,6 +47,7 @@ const (
 	EvidenceUnavailable Code = "evidence_unavailable"
 	IdentityRemoved     Code = "identity_removed"
 	SessionExpired      Code = "session_expired"
+	Revoked             Code = "revoked"
 	ShuttingDown        Code = "shutting_down"
 	TooManyConnections  Code = "too_many_connections"
 	Replication         Code = "replication"
@@ -96,6 +97,7 @@ func Table() []Entry {
 		{EvidenceUnavailable, "58030", "evidence cannot be written, so nothing is executed", "Tell the owner of the gateway: its evidence directory needs attention."},
 		{IdentityRemoved, "57P01", "the policy no longer has this identity", "Ask the owner of the policy."},
 		{SessionExpired, "57P01", "the session reached its longest time", "Connect again with a fresh token: run postern login."},
+		{Revoked, "57P01", "the credential, its subject or the session was revoked", "Sign in again: run postern login; or ask who revoked it."},
 		{ShuttingDown, "57P01", "the gateway is shutting down", "Connect again."},
 		{TooManyConnections, "53300", "the gateway's limit of connections is reached", "Close connections that are not used."},
 		{Replication, "0A000", "replication connections do not pass the gateway", ""},

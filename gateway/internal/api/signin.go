@@ -1,0 +1,74 @@
+package api
+
+import "time"
+
+// MaxCredentialLife is the longest life of what the control plane mints.
+const MaxCredentialLife = 15 * time.Minute
+
+// CredentialType is the type in a credential's header, so that it is never
+// mistaken for an ID token, nor an ID token for it.
+const CredentialType = "postern+jwt"
+
+// CredentialIssuer is the name that a policy gives to the issuer whose tokens
+// are credentials: its control plane.
+const CredentialIssuer = "postern"
+
+// The names of RFC 8693.
+const (
+	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	TokenTypeID        = "urn:ietf:params:oauth:token-type:id_token"
+	TokenTypeAccess    = "urn:ietf:params:oauth:token-type:access_token"
+	TokenTypeJWT       = "urn:ietf:params:oauth:token-type:jwt"
+)
+
+// SignIn answers GET /oauth/sign-in.
+type SignIn struct {
+	Issuers  []SignInIssuer  `json:"issuers"`
+	Gateways []SignInGateway `json:"gateways"`
+}
+
+// SignInIssuer is an identity provider that people sign in at.
+type SignInIssuer struct {
+	Name     string `json:"name"`
+	URL      string `json:"url"`
+	ClientID string `json:"client_id"`
+}
+
+// SignInGateway is a gateway that credentials are minted for.
+type SignInGateway struct {
+	Name    string `json:"name"`
+	Address string `json:"address,omitempty"` // "host:port"
+}
+
+// TokenGranted answers POST /oauth/token.
+type TokenGranted struct {
+	AccessToken     string `json:"access_token"`
+	IssuedTokenType string `json:"issued_token_type"`
+	TokenType       string `json:"token_type"`
+	ExpiresIn       int64  `json:"expires_in"` // seconds
+
+	// What the policy makes of the token.
+	Subject      string `json:"subject"`
+	Identity     string `json:"identity"`
+	Kind         string `json:"kind"`
+	Actor        string `json:"actor,omitempty"`
+	DatabaseRole string `json:"database_role"`
+	Gateway      string `json:"gateway"`
+	Address      string `json:"address,omitempty"`
+}
+
+// OAuthError answers POST /oauth/token when it refuses (RFC 6749, section
+// 5.2). It is an error.
+type OAuthError struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+	Hint        string `json:"hint,omitempty"`
+}
+
+// Error returns the description, and the hint if there is one.
+func (e *OAuthError) Error() string {
+	if e.Hint == "" {
+		return e.Description
+	}
+	return e.Description + "; " + e.Hint
+}

@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/policylang"
+)
+
+// revocations is what was taken back. It is immutable.
+type revocations struct {
+	subjects map[string]time.Time // by name: tokens issued until then
+	tokens   map[string]bool      // by jti
+	sessions map[string]bool      // by id
+}
+
+// Revoke makes a list of revocations the one in force, in place of any other,
+// and ends the live sessions that it names.
+func (s *Server) Revoke(list []api.Revocation) {
+	r := &revocations{subjects: map[string]time.Time{}, tokens: map[string]bool{}, sessions: map[string]bool{}}
+	for _, one := range list {
+		switch one.Kind {
+		case api.RevokeSubject:
+			if before := r.subjects[one.Value]; one.CreatedAt.After(before) {
+				r.subjects[one.Value] = one.CreatedAt
+			}
+		case api.RevokeToken:
+			r.tokens[one.Value] = true
+		case api.RevokeSession:
+			r.sessions[one.Value] = true
+		}
+	}
+	s.revoked.Store(r)
+	for _, live := range s.sessions.all() {
+		if why := live.revoked(live.view.Load().subject); why != nil {
+			live.relay.End(why)
+		}
+	}
+}
+
+// revoked says why the session has no right to be, if it was taken back.
+func (s *session) revoked(subject *policylang.Subject) *refusal.Refusal {
+	r := s.server.revoked.Load()
+	if r == nil {
+		return nil
+	}
+	if r.sessions[s.info.ID] || subject.TokenID != "" && r.tokens[subject.TokenID] {
+		return refusal.New(refusal.Revoked, "the session was revoked")
+	}
+	for party := subject; party != nil; party = party.Actor {
+		until, named := r.subjects[party.Name]
+		if named && !s.issued().After(until) {
+			return refusal.New(refusal.Revoked, "what was issued to %q until %s was revoked", party.Name, until.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// issued is when the token was, or for a credential the token that it was
+// minted for. It is to the second, so that a revocation also takes back what
+// was issued within the same second.
+func (s *session) issued() time.Time {
+	switch at := s.claims["iat"].(type) {
+	case int64:
+		return time.Unix(at, 0)
+	case float64:
+		return time.Unix(int64(at), 0)
+	}
+	return time.Time{}
+}
