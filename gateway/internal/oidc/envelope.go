@@ -37,6 +37,8 @@ type envelope struct {
 	keyID     string
 	issuer    string
 	audience  []string
+
+	credential bool // minted by a control plane
 }
 
 // parseEnvelope reads the header of a compact JWS and the claims that choose
@@ -102,8 +104,10 @@ func (e *envelope) readHeader(header map[string]any) *Error {
 		}
 		e.keyID = id
 	}
-	if typ, present := header["typ"]; present && !isLoginType(typ) {
-		return refuse(CodeTokenType, "the token's type is neither JWT nor at+jwt")
+	typ, present := header["typ"]
+	e.credential = isCredentialType(typ)
+	if present && !e.credential && !isLoginType(typ) {
+		return refuse(CodeTokenType, "the token's type is neither JWT nor at+jwt, nor that of a credential")
 	}
 	return nil
 }

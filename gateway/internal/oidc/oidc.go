@@ -16,6 +16,14 @@
 //     nbf are not more than that ahead, and exp is at most the longest lifetime
 //     after iat.
 //
+// # Credentials
+//
+// A token of the type postern+jwt is a credential that the control plane minted
+// for somebody whose token it had verified. It is accepted of the issuer that
+// the policy names "postern", which may send nothing else, with a life of 15
+// minutes at most. The answer is then the claims inside it, which must be of an
+// issuer that the policy names as well, with the credential's own exp and jti.
+//
 // # Keys
 //
 // An issuer is discovered when the first of its tokens arrives. Its keys are
@@ -44,6 +52,7 @@ import (
 
 	goidc "github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/policylang"
 )
 
@@ -116,9 +125,13 @@ func (v *Verifier) verify(ctx context.Context, raw string) (map[string]any, *Err
 	if err != nil {
 		return nil, err
 	}
-	audiences, keys := v.lookUp(token.issuer)
+	issuers := v.issuers()
+	audiences, keys := v.lookUp(token.issuer, issuers)
 	if keys == nil {
 		return nil, refuse(CodeUnknownIssuer, "the issuer %s is not among the policy's", describeIssuer(token.issuer))
+	}
+	if err := token.checkKind(issuers); err != nil {
+		return nil, err
 	}
 	now := v.clock()
 	signed := &signature{token: token, keys: keys}
@@ -139,19 +152,24 @@ func (v *Verifier) verify(ctx context.Context, raw string) (map[string]any, *Err
 		return nil, err
 	}
 	want := expectation{issuer: token.issuer, audiences: audiences, now: now, maxLifetime: v.maxLifetime}
+	if token.credential {
+		want.maxLifetime = min(v.maxLifetime, api.MaxCredentialLife)
+	}
 	if err := want.check(claims); err != nil {
 		return nil, err
 	}
 	if refused != nil { // stricter than we are: its word counts, its text may quote the token
 		return nil, refuse(CodeMalformed, "the token's claims are not those of an ID token")
 	}
+	if token.credential {
+		return unwrap(claims, issuers)
+	}
 	return claims, nil
 }
 
 // lookUp returns the audiences accepted of an issuer and its keys, nil if the
 // issuer is not in force. It forgets issuers that no longer are.
-func (v *Verifier) lookUp(url string) (audiences []string, keys *keySet) {
-	issuers := v.issuers()
+func (v *Verifier) lookUp(url string, issuers []policylang.Issuer) (audiences []string, keys *keySet) {
 	for _, issuer := range issuers {
 		if issuer.URL == url && issuer.Audience != "" {
 			audiences = append(audiences, issuer.Audience)
