@@ -51,6 +51,8 @@ func TestRoles(t *testing.T) {
 		"POST /v1/gateways/gw/instances/i1": "gateway:gw",
 		"POST /v1/gateways/gw/approvals":    "gateway:gw",
 		"POST /v1/gateways/gw/grants":       "gateway:gw",
+		"GET /v1/gateways/gw/revocations":   "auditor admin gateway:gw",
+		"POST /v1/revocations":              "admin",
 
 		// Admitted to look; TestWhoSeesApprovals and TestWhoMayApprove say more.
 		"GET /v1/approvals": "viewer author approver auditor admin gateway:gw gateway:other a subject",

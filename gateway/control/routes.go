@@ -54,6 +54,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/gateways/{gateway}/releases", roles: authors, limit: bundle.MaxReleaseSize, handle: s.publish},
 		{pattern: "GET /v1/gateways/{gateway}/instances", roles: readers, gateway: true, handle: s.listInstances},
 		{pattern: "POST /v1/gateways/{gateway}/instances/{instance}", gateway: true, limit: api.MaxBody, handle: s.report},
+		{pattern: "GET /v1/gateways/{gateway}/revocations", roles: []api.Role{api.RoleAuditor}, gateway: true, handle: s.listRevocations},
 		{pattern: "POST /v1/gateways/{gateway}/approvals", gateway: true, limit: api.MaxApprovalBody, handle: s.requestApproval},
 		{pattern: "POST /v1/gateways/{gateway}/grants", gateway: true, limit: api.MaxBody, handle: s.useApproval},
 
@@ -62,6 +63,8 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/approvals/{id}/approve", anyone: true, limit: api.MaxBody, handle: s.vote(api.VerdictApprove)},
 		{pattern: "POST /v1/approvals/{id}/refuse", anyone: true, limit: api.MaxBody, handle: s.vote(api.VerdictRefuse)},
 		{pattern: "DELETE /v1/approvals/{id}", anyone: true, handle: s.withdrawApproval},
+
+		{pattern: "POST /v1/revocations", roles: admins, limit: api.MaxBody, handle: s.revoke},
 
 		{pattern: "GET /v1/tokens", roles: admins, handle: s.listTokens},
 		{pattern: "POST /v1/tokens", roles: admins, limit: api.MaxBody, handle: s.createToken},

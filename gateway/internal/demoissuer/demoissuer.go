@@ -14,7 +14,12 @@
 //
 //	GET  /.well-known/openid-configuration   the discovery document
 //	GET  /jwks                               the public keys
-//	POST /token                              user=NAME, guarded by the secret
+//	GET  /authorize                          authorization code with PKCE, for the client "postern"
+//	POST /device_authorization, /device      device flow: for the device, for the person
+//	POST /token                              OAuth's grants; or user=NAME, guarded by the secret
+//
+// Signing in takes the secret too: in the form, or as Authorization: Bearer
+// with login_hint, for programs that stand for a person's browser.
 //
 // An Issuer is safe for concurrent use. Keys live in memory alone.
 package demoissuer
@@ -55,8 +60,9 @@ type Issuer struct {
 	server *http.Server
 	served chan struct{} // closed when the serve loop has ended
 
-	mu   sync.Mutex
-	keys []signingKey // guarded by mu; published, the last one signs
+	mu     sync.Mutex
+	keys   []signingKey // guarded by mu; published, the last one signs
+	grants grants       // guarded by mu
 }
 
 // Start listens and serves until [Issuer.Close]. An address that is not a
@@ -84,7 +90,8 @@ func Start(cfg Config) (*Issuer, error) {
 
 func newIssuer(cfg Config, url string) (*Issuer, error) {
 	i := &Issuer{
-		url: url, secret: rand.Text(), users: cfg.Users,
+		grants: newGrants(),
+		url:    url, secret: rand.Text(), users: cfg.Users,
 		algorithm: jose.SignatureAlgorithm(cfg.Algorithm),
 		tokenTTL:  cfg.TokenTTL, clock: cfg.Clock, served: make(chan struct{}),
 	}

@@ -1,14 +1,10 @@
 package demoissuer
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 )
 
 func (i *Issuer) handler() http.Handler {
@@ -16,6 +12,10 @@ func (i *Issuer) handler() http.Handler {
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.serveDiscovery)
 	mux.HandleFunc("GET /jwks", i.serveKeys)
 	mux.HandleFunc("POST /token", i.serveToken)
+	mux.HandleFunc("GET /authorize", i.serveAuthorize)
+	mux.HandleFunc("POST /authorize", i.serveAuthorize)
+	mux.HandleFunc("POST /device_authorization", i.serveDevice)
+	mux.HandleFunc("POST /device", i.serveVerify)
 	return loopbackOnly(mux)
 }
 
@@ -31,21 +31,15 @@ func loopbackOnly(next http.Handler) http.Handler {
 	})
 }
 
-func isLoopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
-
 func (i *Issuer) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
 		"issuer":                                i.url,
 		"jwks_uri":                              i.url + "/jwks",
 		"token_endpoint":                        i.url + "/token",
-		"response_types_supported":              []string{"id_token"},
+		"authorization_endpoint":                i.url + "/authorize",
+		"device_authorization_endpoint":         i.url + "/device_authorization",
+		"response_types_supported":              []string{"code"},
+		"code_challenge_methods_supported":      []string{"S256"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{string(i.algorithm)},
 	})
@@ -56,14 +50,17 @@ func (i *Issuer) serveKeys(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serveToken answers POST user=NAME with a token of that user, as OAuth's JSON
-// or, to Accept: text/plain, as the bare token.
+// or, to Accept: text/plain, as the bare token; and OAuth's own grants.
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
-	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(secret), []byte(i.secret)) != 1 {
+	r.Body = http.MaxBytesReader(w, r.Body, 4096)
+	if r.PostFormValue("grant_type") != "" {
+		i.serveGrant(w, r)
+		return
+	}
+	if !i.authorized(r) {
 		http.Error(w, "the secret of this run is needed", http.StatusUnauthorized)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, 4096)
 	name := r.PostFormValue("user")
 	claims, known := i.users[name]
 	if !known {

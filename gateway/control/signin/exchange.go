@@ -1,0 +1,181 @@
+package signin
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/policylang"
+)
+
+// maxForm bounds a request: two tokens of 64 KiB, percent-encoded.
+const maxForm = 512 << 10
+
+// problem is a refusal as RFC 6749, section 5.2, has it. Its cause is for the
+// operator's log alone.
+type problem struct {
+	status int
+	code   string
+	text   string // for the caller
+	hint   string
+	cause  error
+}
+
+func (p *problem) Error() string { return p.code + ": " + p.text }
+
+func invalidRequest(format string, args ...any) *problem {
+	return &problem{status: http.StatusBadRequest, code: "invalid_request", text: fmt.Sprintf(format, args...)}
+}
+
+func invalidGrant(text, hint string, cause error) *problem {
+	return &problem{status: http.StatusBadRequest, code: "invalid_grant", text: text, hint: hint, cause: cause}
+}
+
+const hintLogin = "run: postern login"
+
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	granted, refused := s.exchange(w, r)
+	if refused == nil {
+		answer(w, http.StatusOK, granted)
+		return
+	}
+	level := slog.LevelWarn
+	if refused.status >= 500 {
+		level = slog.LevelError
+	}
+	s.log.LogAttrs(r.Context(), level, "token exchange refused", slog.String("code", refused.code), slog.String("reason", refused.text),
+		slog.Any("cause", refused.cause), slog.String("client_addr", r.RemoteAddr))
+	answer(w, refused.status, api.OAuthError{Code: refused.code, Description: refused.text, Hint: refused.hint})
+}
+
+// request is what an exchange asks for.
+type request struct {
+	gateway Gateway
+	subject string // tokens
+	actor   string
+}
+
+func (s *Server) exchange(w http.ResponseWriter, r *http.Request) (*api.TokenGranted, *problem) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	in, refused := s.readRequest(r)
+	if refused != nil {
+		return nil, refused
+	}
+	claims, err := in.gateway.Verify(r.Context(), in.subject)
+	if err != nil {
+		return nil, invalidGrant("the subject token is not accepted", "it may have expired, or be for somebody else; "+hintLogin, err)
+	}
+	if _, delegated := claims["act"]; delegated {
+		return nil, invalidGrant("the subject token is an agent's that acts for somebody", "exchange the person's own token, and give the agent's as actor_token", nil)
+	}
+	claims = lean(claims)
+	if in.actor != "" {
+		actor, err := in.gateway.Verify(r.Context(), in.actor)
+		if err != nil {
+			return nil, invalidGrant("the actor token is not accepted", "give the agent a fresh token of its own", err)
+		}
+		if _, delegated := actor["act"]; delegated {
+			return nil, invalidGrant("the actor token is an agent's that acts for somebody", "an agent acts with a token of its own", nil)
+		}
+		claims["act"] = lean(actor)
+	}
+	subject, err := in.gateway.Identify(claims)
+	if err != nil {
+		if in.actor != "" {
+			return nil, invalidGrant("no identity of the gateway's policy matches the subject, or none of kind agent the actor", "ask the owner of the policy to add them", err)
+		}
+		return nil, invalidGrant("no identity of the gateway's policy matches", "ask the owner of the policy to add you", err)
+	}
+	return s.grant(r, in.gateway.Name, in.gateway.Address, claims, subject)
+}
+
+func (s *Server) readRequest(r *http.Request) (request, *problem) {
+	if err := r.ParseForm(); err != nil {
+		return request{}, invalidRequest("the body cannot be read")
+	}
+	form := r.PostForm
+	for name, values := range form {
+		if len(values) > 1 {
+			return request{}, invalidRequest("%.40q is given twice", name)
+		}
+	}
+	if form.Get("grant_type") != api.GrantTokenExchange {
+		return request{}, &problem{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "grant_type must be " + api.GrantTokenExchange}
+	}
+	in := request{subject: form.Get("subject_token"), actor: form.Get("actor_token")}
+	if in.subject == "" || !isTokenType(form.Get("subject_token_type")) {
+		return request{}, invalidRequest("subject_token and subject_token_type are needed; the type is %s or %s", api.TokenTypeID, api.TokenTypeJWT)
+	}
+	if (in.actor != "") != isTokenType(form.Get("actor_token_type")) {
+		return request{}, invalidRequest("actor_token and actor_token_type need each other")
+	}
+	gateways := s.config.Gateways()
+	n := slices.IndexFunc(gateways, func(g Gateway) bool { return g.Name == form.Get("audience") })
+	if n < 0 {
+		return request{}, &problem{
+			status: http.StatusBadRequest, code: "invalid_target",
+			text: "audience must name a gateway whose policy this control plane knows", hint: "see: postern whoami",
+		}
+	}
+	in.gateway = gateways[n]
+	for _, token := range []string{in.subject, in.actor} {
+		if token != "" && unverifiedIssuer(token) == s.config.URL {
+			return request{}, invalidGrant("a credential is not exchanged for another one", hintLogin, nil)
+		}
+	}
+	return in, nil
+}
+
+func isTokenType(t string) bool {
+	return t == api.TokenTypeID || t == api.TokenTypeJWT || t == api.TokenTypeAccess
+}
+
+func (s *Server) grant(r *http.Request, gateway, address string, claims map[string]any, subject *policylang.Subject) (*api.TokenGranted, *problem) {
+	life := s.config.Life
+	out := &api.TokenGranted{
+		IssuedTokenType: api.TokenTypeJWT, TokenType: "Bearer", Subject: subject.Name, Identity: subject.Identity, Kind: subject.Kind,
+		DatabaseRole: subject.DatabaseRole, Gateway: gateway, Address: address,
+	}
+	m := Minted{Gateway: gateway, Subject: subject.Name}
+	if subject.Actor != nil {
+		life = min(life, actorLife)
+		m.Actor, out.Actor = subject.Actor.Name, subject.Actor.Name
+	}
+	now := s.now()
+	m.Expires = now.Add(life)
+	var err error
+	if out.AccessToken, m.ID, err = s.mint(gateway, subject.Name, claims, now, m.Expires); err != nil {
+		return nil, &problem{status: http.StatusInternalServerError, code: "server_error", text: "the credential could not be made", cause: err}
+	}
+	if err := s.config.Record(r.Context(), m); err != nil {
+		return nil, &problem{
+			status: http.StatusServiceUnavailable, code: "temporarily_unavailable",
+			text: "no credential is given, because that cannot be recorded", hint: "tell the owner of the control plane; its log says why", cause: err,
+		}
+	}
+	out.ExpiresIn = int64(life.Seconds())
+	return out, nil
+}
+
+// lean drops what no identity is matched on and would make a credential long:
+// a password in psql's prompt is cut at 4095 bytes.
+func lean(claims map[string]any) map[string]any {
+	out := make(map[string]any, len(claims))
+	for name, value := range claims {
+		switch name {
+		case "at_hash", "c_hash", "s_hash", "nonce", "exp", "nbf":
+		default:
+			out[name] = value
+		}
+	}
+	return out
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the caller has left: nobody to tell
+}

@@ -1,0 +1,179 @@
+// Package signin is the control plane's part in logging in: it verifies a
+// token of an identity provider, asks the policy whose it is, and mints a
+// short-lived credential for one gateway. The login, which lives for hours, and
+// the credential, which is shown to a gateway and so to whoever sits between,
+// are two things.
+//
+//	server, err := signin.New(signin.Config{URL: "https://control:8443", Key: key, Gateways: gateways})
+//	mux.Handle("/", server.Handler())
+//
+// # Endpoints
+//
+//	GET  /.well-known/openid-configuration   so that gateways find the keys
+//	GET  /oauth/keys                         the public keys (RFC 7517)
+//	GET  /oauth/sign-in                      where people sign in, and for which gateways ([api.SignIn])
+//	POST /oauth/token                        token exchange (RFC 8693)
+//
+// The token endpoint takes subject_token, subject_token_type, audience (the
+// gateway's name) and, from an agent that acts for the subject, actor_token and
+// actor_token_type. Both tokens are of issuers that the gateway's policy names.
+//
+// # The credential
+//
+// A credential is a JWT, signed with ES256, of the type
+// "application/postern+jwt", with iss (the control plane's URL), aud (the
+// gateway's name), sub (the subject's name), iat, exp, jti, and claims: the
+// verified claims of the token that was exchanged, with those of the actor
+// under "act". The gateway matches its identities against that inner object, so
+// that an identity is the same person however they logged in. It accepts a
+// credential only of the issuer that its policy names "postern", and only with
+// inner claims of an issuer that the policy names too: the signed policy bounds
+// for whom the control plane's key may speak. A credential is never exchanged
+// for another one.
+//
+// A Server holds no state but its key, and is safe for concurrent use.
+package signin
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/policylang"
+)
+
+// The lives of credentials.
+const (
+	defaultLife = 10 * time.Minute
+	actorLife   = 5 * time.Minute // of an agent's that acts for somebody
+)
+
+// Config says what a server mints. URL, Key and Gateways are required.
+type Config struct {
+	URL      string                              // the control plane's: "iss" of what it mints
+	Key      *ecdsa.PrivateKey                   // on P-256; replicas share it
+	Gateways func() []Gateway                    // for which credentials are minted
+	Record   func(context.Context, Minted) error // before a credential is given away; its error prevents it
+	Life     time.Duration                       // of a credential; 10 minutes if zero, 15 at most
+	Logger   *slog.Logger                        // slog.Default if nil
+	Clock    func() time.Time                    // time.Now if nil
+}
+
+// Gateway is a gateway as its live policy has it.
+type Gateway struct {
+	Name    string
+	Address string              // "host:port", where clients reach it; may be empty
+	Issuers []policylang.Issuer // at which people may sign in
+	// Verify returns the claims of a token, or an error that says for the
+	// operator why it is refused.
+	Verify func(ctx context.Context, token string) (map[string]any, error)
+	// Identify says whose verified claims are.
+	Identify func(claims map[string]any) (*policylang.Subject, error)
+}
+
+// Minted is a credential that is about to be given away.
+type Minted struct {
+	Gateway string
+	Subject string // names
+	Actor   string // empty if the subject acts itself
+	ID      string // its jti
+	Expires time.Time
+}
+
+// Server mints credentials.
+type Server struct {
+	config Config
+	signer jose.Signer
+	keyID  string
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// New returns a server.
+func New(c Config) (*Server, error) {
+	if c.Key == nil || c.Key.Curve.Params().BitSize != 256 {
+		return nil, errors.New("make the sign-in server: the key must be on P-256")
+	}
+	if c.Life == 0 {
+		c.Life = defaultLife
+	}
+	if c.Life < 0 || c.Life > api.MaxCredentialLife {
+		return nil, fmt.Errorf("make the sign-in server: a credential may live %s at most", api.MaxCredentialLife)
+	}
+	if c.Record == nil {
+		c.Record = func(context.Context, Minted) error { return nil }
+	}
+	s := &Server{config: c, log: c.Logger, now: c.Clock}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	var err error
+	if s.keyID, err = thumbprint(c.Key); err != nil {
+		return nil, err
+	}
+	s.signer, err = jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.ES256, Key: c.Key},
+		(&jose.SignerOptions{}).WithType(api.CredentialType).WithHeader("kid", s.keyID))
+	if err != nil {
+		return nil, fmt.Errorf("make the sign-in server: %w", err)
+	}
+	return s, nil
+}
+
+// Handler serves the endpoints.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", s.serveDiscovery)
+	mux.HandleFunc("GET /oauth/keys", s.serveKeys)
+	mux.HandleFunc("GET /oauth/sign-in", s.serveSignIn)
+	mux.HandleFunc("POST /oauth/token", s.serveToken)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{
+		"issuer": s.config.URL, "jwks_uri": s.config.URL + "/oauth/keys", "token_endpoint": s.config.URL + "/oauth/token",
+		"grant_types_supported":    []string{api.GrantTokenExchange},
+		"response_types_supported": []string{}, "subject_types_supported": []string{"public"},
+		"id_token_signing_alg_values_supported": []string{string(jose.ES256)},
+		"token_endpoint_auth_methods_supported": []string{"none"},
+	})
+}
+
+func (s *Server) serveKeys(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
+		Key: s.config.Key.Public(), KeyID: s.keyID, Algorithm: string(jose.ES256), Use: "sig",
+	}}})
+}
+
+// serveSignIn tells where people sign in. It is public, as an identity
+// provider's address and client identifier are.
+func (s *Server) serveSignIn(w http.ResponseWriter, _ *http.Request) {
+	out := api.SignIn{Issuers: []api.SignInIssuer{}, Gateways: []api.SignInGateway{}}
+	seen := map[api.SignInIssuer]bool{}
+	for _, g := range s.config.Gateways() {
+		out.Gateways = append(out.Gateways, api.SignInGateway{Name: g.Name, Address: g.Address})
+		for _, i := range g.Issuers {
+			issuer := api.SignInIssuer{Name: i.Name, URL: i.URL, ClientID: i.Audience}
+			if !seen[issuer] {
+				seen[issuer] = true
+				out.Issuers = append(out.Issuers, issuer)
+			}
+		}
+	}
+	answer(w, http.StatusOK, out)
+}
