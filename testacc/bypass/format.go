@@ -13,7 +13,7 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-//go:embed testdata/corpus/*.txtar testdata/schema.sql testdata/roles.sql
+//go:embed testdata/corpus/*.txtar testdata/schema.sql testdata/roles.sql testdata/standard.postern.hcl testdata/guarded.postern.hcl
 var files embed.FS
 
 // Corpus returns every case, by category and in the order of the files.

@@ -109,7 +109,7 @@ func (r *Runner) judgeOracle(ctx context.Context, first *play, result *Result) e
 	if second.hung != "" {
 		return fmt.Errorf("no answer within %v to %q", r.Patience, second.hung)
 	}
-	a, b := first.transcript(first.c.Guesses[0]), second.transcript(first.c.Guesses[1])
+	a, b := r.comparable(first.transcript(first.c.Guesses[0])), r.comparable(second.transcript(first.c.Guesses[1]))
 	if slices.Equal(a, b) || first.refusal() != "" && slices.Equal(first.kinds(), second.kinds()) {
 		return nil
 	}

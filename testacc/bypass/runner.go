@@ -35,7 +35,7 @@ type Runner struct {
 	Rewrite func(sql string) string
 
 	// Ignore matches what the target puts into its messages anew each time, as
-	// an error's number. Compare passes over it. It may be nil.
+	// an error's number. Comparisons pass over it. It may be nil.
 	Ignore *regexp.Regexp
 
 	major    int
