@@ -21,7 +21,15 @@ func main() {
 	ci := flag.Bool("ci", false, "run through and exit")
 	bin := flag.String("bin", "bin", "directory of the postern and provider binaries")
 	story := flag.String("story", "examples/stories/quickstart", "directory of the Terraform configuration")
+	page := flag.Bool("browse", false, "stand for a browser: sign in at the issuer's page that is given")
 	flag.Parse()
+	if *page {
+		if err := browse(flag.Arg(0), os.Getenv(envSecret)); err != nil {
+			fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 
 	signal.Ignore(syscall.SIGPIPE) // a reader that leaves must not keep us from cleaning up
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -46,7 +54,7 @@ func run(ctx context.Context, bin, story string, ci bool) (err error) {
 		w.close()
 	}()
 	for _, scene := range []func(context.Context) error{
-		w.startPostgreSQL, w.startIssuer, w.startPostern, w.applyPolicy,
+		w.startPostgreSQL, w.startIssuer, w.startPostern, w.applyPolicy, w.signIn,
 		w.maskedRead, w.deniedStatement, w.heldStatement, w.pipelineInsert, w.contractorLeaves, w.readEvidence,
 	} {
 		if err := scene(ctx); err != nil {

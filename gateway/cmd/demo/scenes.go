@@ -29,7 +29,7 @@ func (w *world) applyPolicy(ctx context.Context) error {
 // setVariables writes the story's variables.
 func (w *world) setVariables(contractors []string) error {
 	vars := map[string]any{
-		"issuer_url": w.issuer.URL(), "upstream_host": w.postgres.Host, "upstream_port": w.postgres.Port, "upstream_tls": "disable",
+		"issuer_url": w.issuer.URL(), "control_url": w.controlURL, "upstream_host": w.postgres.Host, "upstream_port": w.postgres.Port, "upstream_tls": "disable",
 		"upstream_credentials": "file:" + filepath.Join(w.dir, "upstream.pgpass"), "contractors": contractors,
 	}
 	data, err := json.MarshalIndent(vars, "", "  ")
@@ -53,6 +53,23 @@ func (w *world) apply(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// signIn signs the people in, who from then on use `postern psql`.
+func (w *world) signIn(ctx context.Context) error {
+	heading("People sign in at their identity provider; each connection gets a credential of minutes")
+	for _, user := range []string{"ana", "ben", "carl"} {
+		if err := w.login(ctx, user); err != nil {
+			return err
+		}
+	}
+	show("postern whoami  # as ana")
+	out, err := w.person(w.command(ctx, "whoami"), "ana").CombinedOutput()
+	fmt.Print(indent(string(out)))
+	if err != nil {
+		return fmt.Errorf("postern whoami: %w", err)
+	}
+	return expect("postern whoami", string(out), []string{"ana", "human", "orders"})
 }
 
 func (w *world) maskedRead(ctx context.Context) error {
@@ -93,7 +110,7 @@ func (w *world) deniedStatement(ctx context.Context) error {
 func (w *world) heldStatement(ctx context.Context) error {
 	heading("An unfiltered DELETE waits for a DBA")
 	const sql = "DELETE FROM carts"
-	show(fmt.Sprintf("psql  # as ana\n    -c %q", sql))
+	show(fmt.Sprintf("postern psql shop --  # as ana\n    -c %q", sql))
 	held := w.psqlCommand(ctx, "ana", "-c", sql)
 	var out strings.Builder
 	held.Stdout, held.Stderr = &out, &out
@@ -113,8 +130,7 @@ func (w *world) heldStatement(ctx context.Context) error {
 	default:
 	}
 	show("postern approvals approve " + id + " --reason 'carts are test data'  # as ben, meanwhile")
-	approve := w.command(ctx, "approvals", "approve", id, "--reason", "carts are test data")
-	approve.Env = append(approve.Env, "POSTERN_TOKEN="+w.token("ben"))
+	approve := w.person(w.command(ctx, "approvals", "approve", id, "--reason", "carts are test data"), "ben")
 	approved, err := approve.CombinedOutput()
 	fmt.Print(indent(string(approved)))
 	if err != nil {
@@ -137,8 +153,7 @@ func (w *world) heldStatement(ctx context.Context) error {
 // pendingApproval waits until a statement is held and returns its approval.
 func (w *world) pendingApproval(ctx context.Context) (string, error) {
 	for range 100 {
-		cmd := w.command(ctx, "approvals", "list", "-o", "json")
-		cmd.Env = append(cmd.Env, "POSTERN_TOKEN="+w.token("ben"))
+		cmd := w.person(w.command(ctx, "approvals", "list", "-o", "json"), "ben")
 		out, err := cmd.Output()
 		if err != nil {
 			return "", fmt.Errorf("list approvals: %w", err)
@@ -159,7 +174,7 @@ func (w *world) pendingApproval(ctx context.Context) (string, error) {
 
 func (w *world) pipelineInsert(ctx context.Context) error {
 	heading("The CI job writes with its own identity, not a shared password")
-	out, err := w.psql(ctx, "orders_ci", "INSERT INTO orders (customer_id, item, total) VALUES (2, 'shade', 18.00)")
+	out, err := w.job(ctx, "orders_ci", "INSERT INTO orders (customer_id, item, total) VALUES (2, 'shade', 18.00)")
 	if err != nil {
 		return fmt.Errorf("the CI job's insert: %w", err)
 	}
@@ -169,7 +184,7 @@ func (w *world) pipelineInsert(ctx context.Context) error {
 // contractorLeaves removes an identity while its session is open.
 func (w *world) contractorLeaves(ctx context.Context) error {
 	heading("Carl's contract ends: removed in Terraform, his open session ends")
-	show("psql  # as carl, left open")
+	show("postern psql shop  # as carl, left open")
 	psql := w.psqlCommand(ctx, "carl")
 	stdin, err := psql.StdinPipe()
 	if err != nil {
@@ -272,8 +287,8 @@ func (w *world) hint() {
 	heading("Left running; Ctrl-C stops and removes everything")
 	note("console   %s/  (sign in with the token below)", w.controlURL)
 	note("token     %s", w.adminToken)
-	note("psql      PGHOST=127.0.0.1 PGPORT=%s PGDATABASE=shop PGSSLMODE=verify-full PGSSLROOTCERT=%s PGUSER=ana \\", w.gatewayPort, w.ca())
-	note("          PGPASSWORD=$(curl -s -H 'Authorization: Bearer %s' -H 'Accept: text/plain' -d user=ana %s/token) psql", w.issuer.Secret(), w.issuer.URL())
+	note("psql      POSTERN_LOGIN_FILE=%s %s psql shop", filepath.Join(w.dir, "login-ana.json"), filepath.Join(w.bin, "postern"))
+	note("sign in   %s login --control %s --ca %s  (ana, ben; the secret is %s)", filepath.Join(w.bin, "postern"), w.controlURL, w.ca(), w.issuer.Secret())
 	note("policy    %s  (edit main.tf; then:)", w.story)
 	note("          cd %s && TF_CLI_CONFIG_FILE=%s POSTERN_ENDPOINT=%s POSTERN_CA_FILE=%s \\", w.story, filepath.Join(w.dir, "terraform.rc"), w.controlURL, w.ca())
 	note("          POSTERN_TOKEN=%s POSTERN_SIGNING_KEY=$(cat %s) terraform apply", w.adminToken, filepath.Join(w.dir, "publisher.key"))

@@ -144,7 +144,7 @@ func usersWithAudience() map[string]map[string]any {
 	return all
 }
 
-// token is a fresh token of a user, as `postern login` would get it.
+// token is a fresh token of a job, as its platform would give it.
 func (w *world) token(user string) string {
 	claims := usersWithAudience()[user]
 	return w.issuer.Issue(claims, 10*time.Minute)
@@ -199,7 +199,7 @@ func (w *world) startPostern(ctx context.Context) error {
 	}
 	w.adminToken = strings.TrimSpace(string(out))
 	note("the gateway has no policy yet, so it refuses everybody:")
-	refused, err := w.psql(ctx, "ana", "SELECT 1")
+	refused, err := w.job(ctx, "orders_ci", "SELECT 1")
 	if err == nil || !strings.Contains(refused, "no verified policy") {
 		return fmt.Errorf("a gateway without a policy let somebody in:\n%s", refused)
 	}
@@ -236,8 +236,42 @@ func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// psqlCommand is psql through the gateway as a user, with a token as password.
+// login signs a user in with `postern login`. This program stands for the
+// browser: it agrees at the issuer, as the person would.
+func (w *world) login(ctx context.Context, user string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	show("postern login --login-hint " + user)
+	cmd := w.person(w.command(ctx, "login", "--login-hint", user), user)
+	cmd.Env = append(cmd.Env, "BROWSER="+self+" -browse", envSecret+"="+w.issuer.Secret())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("sign %s in: %w\n%s", user, err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "Signed in") {
+			fmt.Print("  " + line)
+		}
+	}
+	return nil
+}
+
+// person gives a command the login of a user, each of whom has their own.
+func (w *world) person(cmd *exec.Cmd, user string) *exec.Cmd {
+	cmd.Env = append(cmd.Env, "POSTERN_LOGIN_FILE="+filepath.Join(w.dir, "login-"+user+".json"))
+	return cmd
+}
+
+// psqlCommand is `postern psql` as a user who has signed in.
 func (w *world) psqlCommand(ctx context.Context, user string, args ...string) *exec.Cmd {
+	return w.person(w.command(ctx, append([]string{"psql", "shop", "--", "-X", "-v", "VERBOSITY=default"}, args...)...), user)
+}
+
+// jobCommand is psql through the gateway as a job: the token of its own issuer
+// is the password.
+func (w *world) jobCommand(ctx context.Context, user string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "psql", append([]string{"-X", "-v", "VERBOSITY=default"}, args...)...)
 	cmd.Env = append(os.Environ(),
 		"PGHOST=127.0.0.1", "PGPORT="+w.gatewayPort, "PGDATABASE=shop", "PGUSER="+user,
@@ -246,16 +280,24 @@ func (w *world) psqlCommand(ctx context.Context, user string, args ...string) *e
 	return cmd
 }
 
-// psql runs statements in one session and shows what psql prints.
+// psql runs statements in one session of a person and shows what psql prints.
 func (w *world) psql(ctx context.Context, user string, statements ...string) (string, error) {
+	return w.psqlBy(ctx, w.psqlCommand, "postern psql shop --  # as "+user, user, statements...)
+}
+
+// job is psql for a job.
+func (w *world) job(ctx context.Context, user string, statements ...string) (string, error) {
+	return w.psqlBy(ctx, w.jobCommand, "psql  # as "+user+", its token in PGPASSWORD", user, statements...)
+}
+
+func (w *world) psqlBy(ctx context.Context, command func(context.Context, string, ...string) *exec.Cmd, line, user string, statements ...string) (string, error) {
 	var args []string
-	line := "psql  # as " + user
 	for _, s := range statements {
 		args = append(args, "-c", s)
 		line += fmt.Sprintf("\n    -c %q", s)
 	}
 	show(line)
-	out, err := w.psqlCommand(ctx, user, args...).CombinedOutput()
+	out, err := command(ctx, user, args...).CombinedOutput()
 	fmt.Print(indent(string(out)))
 	return string(out), err
 }

@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/posternhq/postern/gateway/internal/controlclient"
+	"github.com/posternhq/postern/gateway/internal/login"
 )
 
 // The environment in place of flags. A token is taken from nowhere else: as a
@@ -32,32 +34,69 @@ type controlFlags struct {
 func addControlFlags(cmd *cobra.Command) *controlFlags {
 	var f controlFlags
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.url, "control", "", "URL of the control plane; "+envControl+" unless given")
-	flags.StringVar(&f.ca, "ca", "", "PEM `file` of the authorities that may have signed its certificate; "+envCA+" unless given, else the system's")
+	f.addPlaceTo(flags)
 	flags.StringVar(&f.tokenFile, "token-file", "", "`file` that holds your token; "+envToken+" holds the token itself unless given")
 	return &f
 }
 
+// addPlace gives a command the flags that say where the control plane is.
+func (f *controlFlags) addPlace(cmd *cobra.Command) { f.addPlaceTo(cmd.Flags()) }
+
+func (f *controlFlags) addPlaceTo(flags *pflag.FlagSet) {
+	flags.StringVar(&f.url, "control", "", "URL of the control plane; "+envControl+" unless given, else where you are signed in")
+	flags.StringVar(&f.ca, "ca", "", "PEM `file` of the authorities that may have signed its certificate; "+envCA+" unless given, else the system's")
+}
+
 // client returns a client of the control plane.
 func (f *controlFlags) client() (*controlclient.Client, error) {
+	f.followLogin()
 	c := controlclient.Config{URL: firstOf(f.url, os.Getenv(envControl)), UserAgent: "postern/" + version, Token: f.token}
 	if c.URL == "" {
 		return nil, fmt.Errorf("no control plane is given: set --control or %s", envControl)
 	}
-	if path := firstOf(f.ca, os.Getenv(envCA)); path != "" {
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read the control plane's authorities: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read the control plane's authorities: %s holds no PEM certificate", path)
-		}
+	var err error
+	if c.RootCAs, err = f.roots(); err != nil {
+		return nil, err
 	}
 	return controlclient.New(c)
 }
 
-func (f *controlFlags) token(context.Context) (string, error) {
+// roots are the authorities that may have signed the control plane's
+// certificate; nil means the system's.
+func (f *controlFlags) roots() (*x509.CertPool, error) {
+	path := firstOf(f.ca, os.Getenv(envCA))
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the control plane's authorities: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read the control plane's authorities: %s holds no PEM certificate", path)
+	}
+	return roots, nil
+}
+
+// followLogin uses the control plane that the person is signed in at, unless
+// another one is given.
+func (f *controlFlags) followLogin() {
+	if firstOf(f.url, os.Getenv(envControl)) != "" {
+		return
+	}
+	store, err := login.DefaultStore()
+	if err != nil {
+		return
+	}
+	if l, err := store.Load(); err == nil {
+		f.url, f.ca = l.Control, firstOf(f.ca, os.Getenv(envCA), l.CA)
+	}
+}
+
+// token returns the token of the flag or of the environment, else that of the
+// person who is signed in.
+func (f *controlFlags) token(ctx context.Context) (string, error) {
 	token := os.Getenv(envToken)
 	if f.tokenFile != "" {
 		data, err := os.ReadFile(f.tokenFile)
@@ -69,7 +108,15 @@ func (f *controlFlags) token(context.Context) (string, error) {
 	if token = strings.TrimSpace(token); token != "" {
 		return token, nil
 	}
-	return "", errors.New("there is none: set --token-file or " + envToken)
+	person := credentialFlags{controlFlags: *f, gateway: "any"}
+	s, err := person.source()
+	if errors.Is(err, login.ErrNone) {
+		return "", errors.New("there is none: set --token-file or " + envToken + ", or run: postern login")
+	}
+	if err != nil {
+		return "", err
+	}
+	return s.idToken(ctx)
 }
 
 func firstOf(values ...string) string {

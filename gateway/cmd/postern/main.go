@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,6 +19,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := rootCommand().ExecuteContext(ctx)
 	stop()
+	var ended exitStatus
+	if errors.As(err, &ended) {
+		os.Exit(int(ended))
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "postern: %v\n", err)
 		os.Exit(1)
@@ -33,7 +38,9 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
+		loginCommand(), logoutCommand(), whoamiCommand(), psqlCommand(), connectCommand(), revokeCommand(),
 		serveCommand(), gatewayCommand(), controlCommand(), policyCommand(), bundleCommand(), approvalsCommand(), tokenCommand(), evidenceCommand(),
+		conformanceCommand(), upstreamCommand(), probeCommand(),
 	)
 	return root
 }

@@ -135,6 +135,7 @@ func explainText(out *output, o *scenario.Outcome, notes []string) string {
 	detail("approval groups", strings.Join(o.ApprovalGroups, ", "))
 	detail("hold mode", o.HoldMode)
 	detail("limits", limitsText(o))
+	detail("cannot be read", strings.Join(o.Unread, ", "))
 	detail("observed", strings.Join(o.Observed, ", "))
 	for _, e := range o.Errors {
 		detail("failed", e)
@@ -188,6 +189,8 @@ func explainStatement(b *strings.Builder, out *output, x compile.Explanation) {
 func explainRule(b *strings.Builder, out *output, rule compile.RuleTrace) {
 	verdict := out.paint(styleFaint, "does not match")
 	switch {
+	case rule.Matched && rule.Value != condition.True:
+		verdict = out.paint(effectStyle(string(rule.Effect)), "matches") + ", since it cannot be ruled out"
 	case rule.Matched:
 		verdict = out.paint(effectStyle(string(rule.Effect)), "matches")
 	case rule.Near:

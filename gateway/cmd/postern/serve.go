@@ -77,6 +77,9 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 	if err := common.prepare(); err != nil {
 		return err
 	}
+	if err := checkParser(ctx); err != nil {
+		return err
+	}
 	log := newLogger()
 	plane, err := ctl.open(ctx, common, log)
 	if err != nil {
@@ -91,7 +94,11 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 	if err != nil {
 		return err
 	}
-	half, err := gw.open(common, client, log)
+	keys, err := plane.keysInProcess()
+	if err != nil {
+		return err
+	}
+	half, err := gw.open(common, client, keys, log)
 	if err != nil {
 		return err
 	}
@@ -123,12 +130,19 @@ func gatewayCommand() *cobra.Command {
 		if err := common.prepare(); err != nil {
 			return err
 		}
+		if err := checkParser(cmd.Context()); err != nil {
+			return err
+		}
 		client, err := control.client()
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		half, err := gw.open(&common, client, newLogger())
+		keys, err := control.keysByNetwork()
+		if err != nil {
+			return err
+		}
+		half, err := gw.open(&common, client, keys, newLogger())
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/posternhq/postern/gateway/authenticate"
 	"github.com/posternhq/postern/gateway/console"
 	"github.com/posternhq/postern/gateway/control"
+	"github.com/posternhq/postern/gateway/control/signin"
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
 	"github.com/posternhq/postern/gateway/livepolicy"
@@ -29,12 +30,16 @@ type controlPlaneFlags struct {
 	publicURL   string
 	store       string
 	identifyFor []string
+	signInAt    []string
+	addresses   map[string]string
 }
 
 func (f *controlPlaneFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.address, "control-listen", "127.0.0.1:8443", "`address` of API and console")
 	flags.StringVar(&f.publicURL, "public-url", "", "where people reach the console; https:// and --control-listen unless given")
+	flags.StringSliceVar(&f.signInAt, "sign-in", nil, "`issuer` of the gateways' policies at which people sign in; any of them unless given")
+	flags.StringToStringVar(&f.addresses, "gateway-address", nil, "where people reach a gateway, as `NAME=HOST:PORT`; told by postern login")
 	flags.StringVar(&f.store, "store", "", "postgres:// URL, or path of an SQLite file; "+envStore+", else DATA/control.db, unless given")
 }
 
@@ -43,6 +48,8 @@ type controlPlane struct {
 	flags    *controlPlaneFlags
 	listener net.Listener
 	server   *control.Server
+	signIn   *signin.Server
+	gateways func() []signin.Gateway // whose policies are known
 	http     *http.Server
 	identify func(context.Context, string) (*policylang.Subject, error)
 	audit    func(context.Context, control.Event) error
@@ -59,7 +66,7 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, log *
 	if err != nil {
 		return nil, err
 	}
-	p := &controlPlane{flags: f, listener: l, log: log}
+	p := &controlPlane{flags: f, listener: l, log: log, gateways: func() []signin.Gateway { return nil }}
 	p.identify = func(context.Context, string) (*policylang.Subject, error) {
 		return nil, errors.New("this control plane knows no policy that says who people are")
 	}
@@ -71,6 +78,9 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, log *
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
+	}
+	if err := p.openSignIn(common); err != nil {
+		return nil, errors.Join(err, p.server.Close(), l.Close())
 	}
 	p.http = &http.Server{
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
@@ -99,6 +109,9 @@ func (p *controlPlane) run(ctx context.Context) error {
 	routes := http.NewServeMux()
 	for _, prefix := range []string{"/v1/", "/healthz", "/readyz"} {
 		routes.Handle(prefix, p.server.Handler())
+	}
+	for _, prefix := range []string{"/.well-known/openid-configuration", "/oauth/"} {
+		routes.Handle(prefix, p.signIn.Handler())
 	}
 	routes.Handle("/", pages)
 	p.http.Handler = routes
@@ -131,6 +144,9 @@ func (p *controlPlane) close() {
 // evidence of what is done here. It is called before run.
 func (p *controlPlane) join(h *gatewayHalf) {
 	p.identify, p.audit, p.evidence = h.identify, h.recordAdministration, h
+	p.gateways = func() []signin.Gateway {
+		return []signin.Gateway{p.flags.signInGateway(h.flags.name, h.listener.Addr().String(), h.auth, h.live)}
+	}
 }
 
 // logEvent is the audit trail of a control plane without a journal.
@@ -145,6 +161,11 @@ func (p *controlPlane) logEvent(ctx context.Context, e control.Event) error {
 func (p *controlPlane) runWithPolicies(ctx context.Context, common *commonFlags) error {
 	run, ctx := errgroup.WithContext(ctx)
 	var known []func(context.Context, string) (*policylang.Subject, error)
+	var gateways []func() signin.Gateway
+	keys, err := p.keysInProcess()
+	if err != nil {
+		return err
+	}
 	for _, name := range p.flags.identifyFor {
 		trusted, err := readKeyRing(common.trust)
 		if err != nil {
@@ -161,7 +182,7 @@ func (p *controlPlane) runWithPolicies(ctx context.Context, common *commonFlags)
 		if err != nil {
 			return err
 		}
-		auth := authenticate.New(authenticate.Config{AllowLoopbackHTTP: common.demo, Logger: p.log, Issuers: func() []policylang.Issuer {
+		auth := authenticate.New(authenticate.Config{AllowLoopbackHTTP: common.demo, Transport: keys, Logger: p.log, Issuers: func() []policylang.Issuer {
 			if now := live.Current(); now != nil {
 				return now.Program.Gateway().Issuers
 			}
@@ -170,7 +191,15 @@ func (p *controlPlane) runWithPolicies(ctx context.Context, common *commonFlags)
 		known = append(known, func(ctx context.Context, token string) (*policylang.Subject, error) {
 			return identifyBy(ctx, auth, live, token)
 		})
+		gateways = append(gateways, func() signin.Gateway { return p.flags.signInGateway(name, "", auth, live) })
 		run.Go(func() error { live.Run(ctx); return nil })
+	}
+	p.gateways = func() []signin.Gateway {
+		var all []signin.Gateway
+		for _, gateway := range gateways {
+			all = append(all, gateway())
+		}
+		return all
 	}
 	if len(known) > 0 {
 		p.identify = func(ctx context.Context, token string) (*policylang.Subject, error) {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -59,10 +60,14 @@ type gatewayHalf struct {
 	report   chan struct{}
 	instance string
 	started  time.Time
-	log      *slog.Logger
+
+	revocations string // file of the last ones that were heard of
+	log         *slog.Logger
 }
 
-func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, log *slog.Logger) (half *gatewayHalf, err error) {
+// open puts a gateway together. keys is how the keys of issuers are read, the
+// control plane's among them.
+func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, keys http.RoundTripper, log *slog.Logger) (half *gatewayHalf, err error) {
 	h := &gatewayHalf{
 		flags: f, client: client, log: log, started: time.Now(), instance: instanceName(),
 		dir: common.path("evidence"), report: make(chan struct{}, 1),
@@ -80,7 +85,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, l
 	if err != nil {
 		return nil, err
 	}
-	keys, err := maskKeys(common.path("mask.key"))
+	masking, err := maskKeys(common.path("mask.key"))
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +103,18 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, l
 	if err != nil {
 		return nil, err
 	}
-	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, AllowLoopbackHTTP: common.demo, Logger: log})
+	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, AllowLoopbackHTTP: common.demo, Transport: keys, Logger: log})
 	h.server = gateway.New(gateway.Config{
-		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: client.Broker(f.name), MaskKeys: keys, Logger: log,
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: client.Broker(f.name), MaskKeys: masking, Logger: log,
 		Accept: accept.Config{
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,
 		},
 	})
+	h.revocations = common.path("revocations.json")
+	if err := h.loadRevocations(); err != nil {
+		return nil, err
+	}
 	if h.listener, err = listen(f.address); err != nil {
 		return nil, err
 	}
@@ -119,6 +128,7 @@ func (h *gatewayHalf) run(ctx context.Context) error {
 	run.Go(func() error { h.live.Run(ctx); return nil })
 	run.Go(func() error { return h.server.Serve(ctx, h.listener) })
 	run.Go(func() error { h.reportLoop(ctx); return nil })
+	run.Go(func() error { h.revocationLoop(ctx); return nil })
 	return run.Wait()
 }
 

@@ -21,9 +21,14 @@ const envStore = "POSTERN_STORE"
 func tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make, list and revoke the control plane's API tokens",
-		Long: `Make, list and revoke the control plane's API tokens: for Terraform, for jobs
-and for gateways. People use their own OpenID Connect tokens.
+		Short: "Print a fresh database credential; make, list and revoke API tokens",
+		Long: `By itself it prints a fresh credential for a gateway: the password of one
+connection, which lives for minutes.
+
+  PGPASSWORD=$(postern token) psql 'host=db.example.com sslmode=verify-full user=ana'
+
+Its subcommands make, list and revoke the control plane's API tokens: for
+Terraform, for jobs and for gateways. People sign in with 'postern login'.
 
 It takes an administrator's token; the first is made by
 'postern control bootstrap'.`,
@@ -31,6 +36,13 @@ It takes an administrator's token; the first is made by
 	}
 	addOutputFlag(cmd)
 	flags := addControlFlags(cmd)
+	var f credentialFlags
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "`name` of the gateway; the login's unless given")
+	cmd.Flags().StringVar(&f.actorToken, "actor-token-file", "", "`file` that holds the token of an agent, which then acts on your behalf")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.controlFlags = *flags
+		return printCredential(cmd, &f)
+	}
 	cmd.AddCommand(tokenCreateCommand(flags), tokenListCommand(flags), tokenRevokeCommand(flags), tokenWhoamiCommand(flags))
 	return cmd
 }
