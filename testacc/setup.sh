@@ -49,6 +49,12 @@ if [ "${1-}" = tests ] && ! cmp -s testacc/pg18/package-lock.json "$pg18/install
 	fi
 fi
 
+# A real OpenID Connect issuer, likewise.
+if [ "${1-}" = tests ] && ! testacc/identity/install.sh; then
+	say 'the OpenID Connect issuer could not be installed: npm cannot fetch oidc-provider as testacc/identity/package-lock.json pins it'
+	missing=1
+fi
+
 if ! command -v terraform >/dev/null 2>&1; then
 	say 'Terraform 1.8 or newer is missing. Install it as https://developer.hashicorp.com/terraform/install says, and put it on PATH.'
 	missing=1
@@ -57,6 +63,10 @@ fi
 if ! command -v gcc >/dev/null 2>&1; then
 	say 'gcc is missing (the SQL parser is C). On Debian, as root: apt-get install gcc'
 	missing=1
+fi
+
+if [ "${1-}" = tests ]; then
+	testacc/conformance/setup.sh || missing=1
 fi
 
 exit "$missing"

@@ -1,0 +1,33 @@
+// What the Node clients share: a transcript of lines, each of which comes from
+// one step, and where the server is.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+export const require = createRequire(import.meta.url);
+
+export function version(name) {
+  const dir = new URL(`./node_modules/${name}/package.json`, import.meta.url);
+  return JSON.parse(readFileSync(dir, 'utf8')).version;
+}
+
+export function connection() {
+  const e = process.env;
+  return {
+    host: e.PGHOST, port: Number(e.PGPORT), user: e.PGUSER, password: e.PGPASSWORD, database: e.PGDATABASE,
+    ssl: { ca: readFileSync(e.PGSSLROOTCERT, 'utf8') },
+  };
+}
+
+export function show(value) {
+  return JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `${v}n` : v));
+}
+
+// step runs one action and prints what it gives, or its error.
+export async function step(name, action) {
+  try {
+    console.log(`${name}: ${show(await action())}`);
+  } catch (e) {
+    const position = e.position ? ` at ${e.position}` : '';
+    console.log(`${name}: ${e.name} ${e.code} ${e.severity ?? ''} ${e.message}${position}`);
+  }
+}
