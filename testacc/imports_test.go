@@ -39,27 +39,40 @@ var mayImport = map[string][]string{
 	"gateway/catalog":      {"policylang", "gateway/internal/*"},
 	"gateway/approve":      {"policylang", "gateway/internal/*"},
 	"gateway/upstream":     {"policylang", "gateway/internal/*"},
-	"gateway/relay":        {"gateway/internal/*"},
-	"gateway/mask":         {"policylang", "gateway/internal/*"},
-	"gateway/evidence":     {"policylang", "gateway/internal/*"},
+
+	// What prepares a database, and looks at one, for a gateway.
+	"gateway/upstream/prepare":  {"policylang", "policylang/lineage"},
+	"gateway/upstream/discover": {"policylang", "gateway/mask/detect"},
+
+	"gateway/relay":       {"gateway/internal/*"},
+	"gateway/mask":        {"policylang", "gateway/mask/detect", "gateway/internal/*"},
+	"gateway/mask/detect": {},
+	"gateway/evidence":    {"policylang", "gateway/internal/*"},
 
 	// The control plane is not in the path of data.
 	"gateway/control":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*", "gateway/control/internal/*"},
 	"gateway/control/internal/store": {"policylang", "gateway/internal/api"},
+	"gateway/control/signin":         {"policylang", "gateway/internal/api"},
 	"gateway/console":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*"},
 
 	// What composes the steps; it does not know the control plane's server.
 	"gateway": {
 		"policylang", "policylang/*", "gateway/accept", "gateway/authenticate", "gateway/livepolicy", "gateway/catalog",
-		"gateway/approve", "gateway/upstream", "gateway/relay", "gateway/mask", "gateway/evidence", "gateway/internal/*",
+		"gateway/approve", "gateway/upstream", "gateway/relay", "gateway/mask", "gateway/mask/detect", "gateway/evidence", "gateway/internal/*",
 	},
 
 	"gateway/internal/api":           {"policylang"},
 	"gateway/internal/controlclient": {"policylang", "policylang/bundle", "gateway/internal/api", "gateway/approve"},
 	"gateway/internal/demoissuer":    {},
-	"gateway/internal/oidc":          {"policylang"},
-	"gateway/internal/pgtest":        {},
-	"gateway/internal/refusal":       {},
+	"gateway/internal/localproxy":    {},
+	"gateway/internal/login":         {"gateway/internal/api"},
+	"gateway/internal/gatewaytest": {
+		"policylang", "policylang/bundle", "gateway", "gateway/accept", "gateway/approve", "gateway/authenticate", "gateway/evidence",
+		"gateway/livepolicy", "gateway/mask", "gateway/internal/*",
+	},
+	"gateway/internal/oidc":    {"policylang", "gateway/internal/api"},
+	"gateway/internal/pgtest":  {},
+	"gateway/internal/refusal": {},
 
 	// The provider builds without cgo for every platform: no SQL parser.
 	"provider": {

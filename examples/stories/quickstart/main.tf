@@ -26,9 +26,12 @@ resource "postern_gateway" "orders" {
     credentials = var.upstream_credentials
   }
 
-  issuer = {
-    corp = { url = var.issuer_url, audience = "postern" }
-  }
+  # Whose tokens are passwords: the identity provider's, and the credentials
+  # that the control plane mints for those who signed in with postern login.
+  issuer = merge(
+    { corp = { url = var.issuer_url, audience = "postern" } },
+    var.control_url == null ? {} : { postern = { url = var.control_url, audience = "orders" } },
+  )
 }
 
 # The whole policy, compiled at plan and signed at apply.

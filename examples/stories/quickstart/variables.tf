@@ -31,3 +31,9 @@ variable "contractors" {
   type        = set(string)
   default     = ["carl"]
 }
+
+variable "control_url" {
+  description = "Public URL of the control plane; null if nobody signs in with postern login."
+  type        = string
+  default     = null
+}
