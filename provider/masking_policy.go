@@ -25,6 +25,12 @@ func maskingPolicyAttributes() map[string]schema.Attribute {
 			Required:            true,
 			MarkdownDescription: "Columns as `schema.table.column`, where `*` stands for any run of characters in a part, as in `*.*.ssn`.",
 		},
+		"detect": schema.SetAttribute{
+			ElementType: types.StringType,
+			Optional:    true,
+			MarkdownDescription: "Kinds of values that are masked in texts of all columns that no masking policy names, by what they look like: `card`, `email`, `iban`, `phone`, `ssn`. " +
+				"A second net that promises nothing. With it, `columns` may be empty.",
+		},
 		"transform": schema.StringAttribute{
 			Required: true,
 			MarkdownDescription: "How a value is changed: `null`, `redact`, `hash`, `token`, `truncate` (dates), `round` (numbers) or `partial`. " +
