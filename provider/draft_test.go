@@ -3,6 +3,7 @@ package provider_test
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +22,12 @@ type draftCase struct {
 	kind        policylang.Kind
 	least, most string
 	want        policylang.Object // of most
+
+	invalid string            // a configuration with a mistake
+	refusal string            // what Terraform prints of it, as an expression over lines
+	late    string            // a configuration with OUTPUT, a value that is known after apply
+	input   string            // the value
+	made    policylang.Object // of late
 }
 
 func draftCases() []draftCase {
@@ -55,6 +62,13 @@ func draftCases() []draftCase {
 					{Name: "partners", URL: "https://partners.example.com", Audience: "postern"},
 				},
 			},
+			invalid: `
+				upstream = { host = "db.internal", tls = "verify-ful" }`,
+			refusal: `upstream\.tls cannot be "verify-ful".*upstream = .*Did you mean "verify-full"\?`,
+			late: `
+				upstream = { host = OUTPUT }`,
+			input: `db3.internal`,
+			made:  &policylang.Gateway{Name: "x", Upstream: policylang.Upstream{Host: "db3.internal"}},
 		},
 		{
 			kind: policylang.KindIdentity,
@@ -72,6 +86,16 @@ func draftCases() []draftCase {
 				Name: "x", Kind: "service", When: "token.iss == 'https://ci.example.com' && token.sub == 'job'",
 				Groups: []string{"batch", "ci"}, NameFrom: "token.sub", GroupsFrom: "token.groups", DatabaseRole: "app",
 			},
+			invalid: `
+				kind = "human"
+				when = "tokn.sub == 'u-17'"`,
+			refusal: `when = "tokn\.sub == 'u-17'".*tokn\.sub == 'u-17'\n +\^+`,
+			late: `
+				kind   = "human"
+				when   = "token.sub == 'u-17'"
+				groups = [OUTPUT]`,
+			input: `dba`,
+			made:  &policylang.Identity{Name: "x", Kind: "human", When: "token.sub == 'u-17'", Groups: []string{"dba"}},
 		},
 		{
 			kind: policylang.KindQueryRule,
@@ -90,6 +114,15 @@ func draftCases() []draftCase {
 				Name: "x", When: "statement.writes && !statement.filtered", Effect: "hold", Mode: "observe",
 				Message: "Ask first.", ApprovalGroup: "dba", HoldMode: "retry",
 			},
+			invalid: `
+				when   = "statement.read_only"
+				effect = "alow"`,
+			refusal: `effect = "alow".*Did you mean "allow"\?`,
+			late: `
+				when   = OUTPUT
+				effect = "deny"`,
+			input: `statement.ddl`,
+			made:  &policylang.QueryRule{Name: "x", When: "statement.ddl", Effect: "deny"},
 		},
 		{
 			kind: policylang.KindMaskingPolicy,
@@ -113,6 +146,15 @@ func draftCases() []draftCase {
 				Unless: "'pii' in identity.groups", Mode: "observe", KeepFirst: 1, KeepLast: 4, Format: "email",
 				Predicates: "equality", Order: "allow", Group: "allow", Count: "allow",
 			},
+			invalid: `
+				columns   = ["shop.public.customers.ssn"]
+				transform = "redact"`,
+			refusal: `has 4 parts.*columns   = \["shop\.public\.customers\.ssn"\].*schema\.table\.column`,
+			late: `
+				columns   = [OUTPUT]
+				transform = "redact"`,
+			input: `public.customers.ssn`,
+			made:  &policylang.MaskingPolicy{Name: "x", Columns: []string{"public.customers.ssn"}, Transform: "redact"},
 		},
 		{
 			kind: policylang.KindApprovalGroup,
@@ -123,6 +165,14 @@ func draftCases() []draftCase {
 				required   = 2
 				expires_in = "30m"`,
 			want: &policylang.ApprovalGroup{Name: "x", Members: []string{"ben", "chloe"}, Required: 2, ExpiresIn: "30m"},
+			invalid: `
+				members  = ["ben"]
+				required = 2`,
+			refusal: `required = 2.*member`,
+			late: `
+				members = ["ben", OUTPUT]`,
+			input: `chloe`,
+			made:  &policylang.ApprovalGroup{Name: "x", Members: []string{"ben", "chloe"}},
 		},
 	}
 }
@@ -148,8 +198,11 @@ func TestAccDraft(t *testing.T) {
 				ResourceName: address, ImportState: true, ImportStateId: "x",
 				ImportStateVerify: true, ImportStateVerifyIdentifierAttribute: "name",
 			}
+			late := "resource \"terraform_data\" \"late\" {\n input = \"" + c.input + "\"\n}\n" +
+				config(strings.ReplaceAll(c.late, "OUTPUT", "terraform_data.late.output"))
 			l.accept(
 				t,
+				resource.TestStep{Config: config(c.invalid), ExpectError: regexp.MustCompile("(?s)" + c.refusal)},
 				resource.TestStep{
 					Config:           config(c.least),
 					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{digestKnown}},
@@ -182,6 +235,15 @@ func TestAccDraft(t *testing.T) {
 					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 						plancheck.ExpectResourceAction(address, plancheck.ResourceActionCreate),
 					}},
+				},
+				// What is known only after apply leaves the digest open until then.
+				resource.TestStep{
+					Config: late,
+					ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
+						plancheck.ExpectUnknownValue(address, tfjsonpath.New("digest")),
+						plancheck.ExpectUnknownValue(address, tfjsonpath.New("definition")),
+					}},
+					Check: stored(c.made),
 				},
 			)
 		})
