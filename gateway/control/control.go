@@ -1,8 +1,9 @@
 // Package control is the control plane: an HTTP API over a store of drafts,
 // signed bundles, releases, approvals and API tokens. It stores and serves what
-// others sign and decides nothing about statements: it holds no signing key,
-// and gateways verify every release themselves. Package api has the API's
-// types, docs/api.yaml its description.
+// others sign and decides about no statement that runs: it holds no signing
+// key, and gateways verify every release themselves. It does say what a policy
+// would decide, for publishers that have no SQL parser. Package api has the
+// API's types, docs/api.yaml its description.
 //
 // Most callers need [New], [Server.Handler] under a TLS listener of theirs,
 // [Server.Drain] registered with http.Server.RegisterOnShutdown, and
@@ -84,6 +85,8 @@ type Server struct {
 	open  context.Context // ended by Drain: what waits answers
 	drain context.CancelFunc
 
+	deciding chan struct{} // holds one: whoever decides
+
 	pruneMu   sync.Mutex
 	pruneNext time.Time
 }
@@ -108,9 +111,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	open, drain := context.WithCancel(context.WithoutCancel(ctx))
 	return &Server{
 		config: c, store: st, log: c.Logger, open: open, drain: drain,
-		now:     func() time.Time { return store.Now(c.Clock()) },
-		callers: newLimiter(limits.PerCaller, limits.CallerBurst, c.Clock),
-		knocks:  newLimiter(limits.FailuresPerAddress, limits.FailureBurst, c.Clock),
+		now:      func() time.Time { return store.Now(c.Clock()) },
+		deciding: make(chan struct{}, 1),
+		callers:  newLimiter(limits.PerCaller, limits.CallerBurst, c.Clock),
+		knocks:   newLimiter(limits.FailuresPerAddress, limits.FailureBurst, c.Clock),
 	}, nil
 }
 

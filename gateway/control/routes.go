@@ -48,6 +48,8 @@ func (s *Server) routes() []route {
 		{pattern: "PUT /v1/bundles/{digest}", roles: authors, limit: bundle.MaxBundleSize, handle: s.putBundle},
 		{pattern: "DELETE /v1/bundles/{digest}", roles: authors, handle: s.deleteBundle},
 
+		{pattern: "POST /v1/decisions", roles: readers, limit: api.MaxDecisionsBody, handle: s.decide},
+
 		{pattern: "GET /v1/gateways", roles: readers, handle: s.listGateways},
 		{pattern: "GET /v1/gateways/{gateway}/release", roles: readers, gateway: true, handle: s.getRelease},
 		{pattern: "GET /v1/gateways/{gateway}/releases", roles: readers, gateway: true, handle: s.listReleases},
