@@ -57,6 +57,8 @@ func TestRoles(t *testing.T) {
 		// Admitted to look; TestWhoSeesApprovals and TestWhoMayApprove say more.
 		"GET /v1/approvals": "viewer author approver auditor admin gateway:gw gateway:other a subject",
 
+		"POST /v1/enrolments": "admin",
+
 		"GET /v1/tokens":         "admin",
 		"POST /v1/tokens":        "admin",
 		"DELETE /v1/tokens/t_no": "admin",

@@ -154,10 +154,14 @@ func kindOf(r *http.Request) (policylang.Kind, error) {
 // policy's validation to say.
 func nameOf(r *http.Request, key string) (string, error) {
 	name := r.PathValue(key)
+	return name, checkName(key, name)
+}
+
+func checkName(what, name string) error {
 	if name == "" || len(name) > 128 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", invalid("%s must be a name of 1 to 128 bytes", key)
+		return invalid("%s must be a name of 1 to 128 bytes", what)
 	}
-	return name, nil
+	return nil
 }
 
 func revOf(version string) (int64, error) {

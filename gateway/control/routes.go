@@ -68,6 +68,9 @@ func (s *Server) routes() []route {
 
 		{pattern: "POST /v1/revocations", roles: admins, limit: api.MaxBody, handle: s.revoke},
 
+		{pattern: "POST /v1/enrolments", roles: admins, limit: api.MaxBody, handle: s.createEnrolment},
+		{pattern: "POST /v1/enrol", open: true, limit: api.MaxBody, handle: s.enrol},
+
 		{pattern: "GET /v1/tokens", roles: admins, handle: s.listTokens},
 		{pattern: "POST /v1/tokens", roles: admins, limit: api.MaxBody, handle: s.createToken},
 		{pattern: "DELETE /v1/tokens/{id}", roles: admins, handle: s.revokeToken},

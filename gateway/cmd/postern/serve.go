@@ -118,8 +118,10 @@ func gatewayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run a gateway that pulls its policy from a control plane",
-		Example: `  POSTERN_TOKEN=$(cat gateway.token) postern gateway --gateway orders --control https://control:8443 \
-      --data /var/lib/postern --trust publisher.pub`,
+		Long: `Run a gateway that pulls its policy from a control plane. It sends the token that
+'postern gateway enroll' left in its data directory, unless another is given.`,
+		Example: `  postern gateway enroll --gateway orders --control https://control:8443 --data /var/lib/postern --token-file enrolment.token
+  postern gateway --gateway orders --control https://control:8443 --data /var/lib/postern --trust publisher.pub`,
 		Args: cobra.NoArgs,
 	}
 	control := addControlFlags(cmd)
@@ -133,6 +135,7 @@ func gatewayCommand() *cobra.Command {
 		if err := checkParser(cmd.Context()); err != nil {
 			return err
 		}
+		control.useEnrolled(&common)
 		client, err := control.client()
 		if err != nil {
 			return err
@@ -149,6 +152,7 @@ func gatewayCommand() *cobra.Command {
 		defer half.close()
 		return withoutCancel(half.run(cmd.Context()))
 	}
+	cmd.AddCommand(gatewayInviteCommand(control), gatewayEnrolCommand(control))
 	return cmd
 }
 

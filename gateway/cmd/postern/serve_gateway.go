@@ -207,13 +207,17 @@ func (h *gatewayHalf) reportLoop(ctx context.Context) {
 
 // instanceName names this process among those of its gateway.
 func instanceName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
 	var b [3]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return host + "-" + hex.EncodeToString(b[:])
+	return hostName() + "-" + hex.EncodeToString(b[:])
+}
+
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
 }
 
 // readKeyRing reads the public keys of files.

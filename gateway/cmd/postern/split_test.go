@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/policylang"
@@ -45,19 +46,10 @@ func TestSignInApart(t *testing.T) {
 	eventually(t, "the control plane has a certificate", func() bool { _, err := os.Stat(in.ca()); return err == nil })
 	in.bootstrap(t)
 
-	t.Setenv(envToken, in.token)
-	token, err := runPostern(t.Context(), "token", "create", "orders", "--role", "gateway:orders", "--control", in.control)
-	if err != nil {
-		t.Fatal(err)
-	}
 	gatewayData := filepath.Join(in.data, "gateway")
-	tokenFile := filepath.Join(in.data, "gateway.token")
-	if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(envToken, "")
+	in.enrol(t, gatewayData)
 	background(t, in.gateway, "gateway", "--gateway", "orders", "--data", gatewayData, "--trust", trust, "--listen", in.gateway, "--demo",
-		"--control", in.control, "--ca", in.ca(), "--token-file", tokenFile)
+		"--control", in.control, "--ca", in.ca())
 	policy := in.policy()
 	policy.Gateways[0].Issuers = append(policy.Gateways[0].Issuers, policylang.Issuer{Name: "jobs", URL: "https://jobs.example.com", Audience: "postern"})
 	in.release(t, policy)
@@ -97,6 +89,41 @@ func TestSignInApart(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
+}
+
+// enrol is how a gateway gets its token, and what is refused on the way.
+func (in *installation) enrol(t *testing.T, data string) {
+	t.Helper()
+	t.Setenv(envToken, in.token)
+	invitation, err := runPostern(t.Context(), "gateway", "invite", "orders", "--control", in.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(envToken, "")
+	file := filepath.Join(in.data, "enrolment.token")
+	if err := os.WriteFile(file, []byte(invitation), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	enroll := func(gateway string, more ...string) (string, error) {
+		return runPostern(t.Context(), append([]string{
+			"gateway", "enroll", "--gateway", gateway, "--data", data, "--control", in.control, "--token-file", file,
+		}, more...)...)
+	}
+	_, err = enroll("payroll")
+	wantError(t, err, "the enrolment token is not accepted")
+	out, err := enroll("orders", "--instance", "db-host-1")
+	if err != nil || !strings.Contains(out, "Enrolled as orders/db-host-1") || strings.Contains(out, api.TokenPrefix) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if info, err := os.Stat(filepath.Join(data, "gateway.token")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the gateway's token: %v, %v", info.Mode(), err)
+	}
+	_, err = enroll("orders")
+	wantError(t, err, "this gateway has enrolled")
+	_, err = enroll("orders", "--again")
+	wantError(t, err, "the enrolment token is not accepted")
+	_, err = runPostern(t.Context(), "gateway", "enroll", "--gateway", "orders", "--data", data, "--control", in.control, "--again")
+	wantError(t, err, "no enrolment token is given")
 }
 
 // background runs a command line until the test ends, and returns when it

@@ -28,7 +28,8 @@ connection, which lives for minutes.
   PGPASSWORD=$(postern token) psql 'host=db.example.com sslmode=verify-full user=ana'
 
 Its subcommands make, list and revoke the control plane's API tokens: for
-Terraform, for jobs and for gateways. People sign in with 'postern login'.
+Terraform and for jobs. A gateway gets its own by 'postern gateway enroll';
+people sign in with 'postern login'.
 
 It takes an administrator's token; the first is made by
 'postern control bootstrap'.`,
@@ -54,7 +55,7 @@ func tokenCreateCommand(flags *controlFlags) *cobra.Command {
 		Use:   "create NAME",
 		Short: "Make a token and print it, this once",
 		Example: `  postern token create terraform --role author --expires-in 8760h
-  postern token create orders --role gateway:orders`,
+  postern token create reports --role auditor --expires-in 720h`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, err := outputOf(cmd)

@@ -77,6 +77,7 @@ func TestStore(t *testing.T) {
 				{"instances", testInstances},
 				{"tokens", testTokens},
 				{"sessions", testSessions},
+				{"once", testOnce},
 				{"waiting", testWaiting},
 				{"undoing", testUndoing},
 				{"opening again", func(t *testing.T, _, _ *Store) { p.open(t) }},
@@ -532,6 +533,41 @@ func testSessions(t *testing.T, s, replica *Store) {
 	is(t, there.Delete(ctx, "id"), nil)
 	_, err = here.Load(ctx, "id")
 	is(t, err, ErrNotFound)
+}
+
+func testOnce(t *testing.T, s, replica *Store) {
+	ctx, now := t.Context(), at
+	here, there := s.Once(func() time.Time { return now }), replica.Once(func() time.Time { return now })
+	is(t, here.Put(ctx, "a", "what", now.Add(time.Minute)), nil)
+	is(t, there.Put(ctx, "a", "other", now.Add(time.Minute)), ErrExists)
+	if got, err := there.Take(ctx, "a"); err != nil || got != "what" {
+		t.Errorf("took %q, %v", got, err)
+	}
+	_, err := here.Take(ctx, "a")
+	is(t, err, ErrNotFound)
+	is(t, here.Put(ctx, "a", "again", now.Add(time.Minute)), nil)
+
+	var took sync.WaitGroup
+	var mu sync.Mutex
+	winners := 0
+	for _, o := range []*Once{here, there, here, there} {
+		took.Go(func() {
+			if _, err := o.Take(ctx, "a"); err == nil {
+				mu.Lock()
+				winners++
+				mu.Unlock()
+			}
+		})
+	}
+	took.Wait()
+	if winners != 1 {
+		t.Errorf("%d took it, want one", winners)
+	}
+	is(t, here.Put(ctx, "b", "", now.Add(time.Minute)), nil)
+	now = now.Add(time.Minute)
+	_, err = here.Take(ctx, "b")
+	is(t, err, ErrNotFound)
+	is(t, here.Put(ctx, "b", "", now.Add(time.Minute)), nil)
 }
 
 func testWaiting(t *testing.T, s, replica *Store) {

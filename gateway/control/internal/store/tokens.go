@@ -29,6 +29,12 @@ func scanToken(row scanner, more ...any) (api.Token, error) {
 
 // AddToken stores a token by the hash of its secret.
 func (s *Store) AddToken(ctx context.Context, t api.Token, hash string, before func() error) error {
+	return s.write(ctx, func(tx *sql.Tx, _ int64) error {
+		return then(insertToken(ctx, tx, t, hash), before)
+	})
+}
+
+func insertToken(ctx context.Context, tx *sql.Tx, t api.Token, hash string) error {
 	roles, err := json.Marshal(t.Roles)
 	if err != nil {
 		return fmt.Errorf("write token's roles: %w", err)
@@ -37,11 +43,9 @@ func (s *Store) AddToken(ctx context.Context, t api.Token, hash string, before f
 	if t.ExpiresAt != nil {
 		expires = micros(*t.ExpiresAt)
 	}
-	return s.write(ctx, func(tx *sql.Tx, _ int64) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO tokens ("+tokenColumns+", hash, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0)",
-			t.ID, t.Name, string(roles), t.Subject, micros(t.CreatedAt), t.CreatedBy, expires, hash)
-		return then(err, before)
-	})
+	_, err = tx.ExecContext(ctx, "INSERT INTO tokens ("+tokenColumns+", hash, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, 0)",
+		t.ID, t.Name, string(roles), t.Subject, micros(t.CreatedAt), t.CreatedBy, expires, hash)
+	return err
 }
 
 // TokenByHash returns the token with that hash and the hash as it is stored,
