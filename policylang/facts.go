@@ -33,14 +33,37 @@ const (
 	VerbMaintain Verb = "maintain" // VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH
 )
 
-// Relation is a relation that a statement mentions and what it does to it.
-// An empty Schema means that the text does not say: it matches every schema
-// for deny, hold and masks and none for allow, until a catalog resolves it. An
-// empty Name is every relation of the schema, as in DROP SCHEMA.
+// Relation is a relation that a statement mentions or reaches, and what it does
+// to it. An empty Schema means that the text does not say: it matches every
+// schema for deny, hold and masks and none for allow, until a catalog resolves
+// it. An empty Name is every relation of the schema, as in DROP SCHEMA.
 type Relation struct {
 	Schema string `json:"schema,omitempty"`
 	Name   string `json:"name"`
 	Verb   Verb   `json:"verb"`
+	Via    Via    `json:"via,omitempty"`
+}
+
+// Via is how a statement comes to a relation. The zero Via is a name in its
+// text.
+type Via string
+
+// The ways to a relation that the text does not name. Where one leads over
+// another, the last that this list has counts: what a trigger does is the
+// trigger's, whatever it goes through.
+const (
+	ViaView        Via = "view"        // the definition of a view
+	ViaInheritance Via = "inheritance" // a parent, child or partition
+	ViaForeignKey  Via = "foreign_key" // ON DELETE, ON UPDATE, TRUNCATE CASCADE
+	ViaRule        Via = "rule"        // CREATE RULE
+	ViaExpression  Via = "expression"  // a stored CHECK, default, row policy or index
+	ViaTrigger     Via = "trigger"     // the function of a trigger
+)
+
+// Vias lists the ways to a relation that the text does not name, in the order
+// in which they count.
+func Vias() []Via {
+	return []Via{ViaView, ViaInheritance, ViaForeignKey, ViaRule, ViaExpression, ViaTrigger}
 }
 
 // Facts is what one statement's text does, including everything nested in it.
@@ -57,7 +80,7 @@ type Facts struct {
 	Writes      bool       // inserts, updates, deletes, truncates or merges
 	DDL         bool       // contains a statement of class ddl or role
 	Filtered    bool       // each UPDATE and DELETE has a WHERE that is not constantly true
-	Relations   []Relation // sorted by schema, name, verb; distinct
+	Relations   []Relation // sorted by schema, name, verb, via; distinct
 	Columns     []string   // "schema.table.column" as far as the text says, "*" for unknown parts; sorted
 	Functions   []string   // "schema.name", or "name" when the text does not say the schema; sorted
 	Limit       int64      // of the outermost SELECT if it is a constant; -1 if none

@@ -70,6 +70,7 @@ func TestEval(t *testing.T) {
 		{`statement.writes && statement.filtered`, condition.True},
 		{`statement.limit == -1 && statement.parameters == 2`, condition.True},
 		{`statement.relations.exists(r, r.schema == "public" && r.name == "orders" && r.verb == "update")`, condition.True},
+		{`statement.relations.all(r, r.via == "text")`, condition.True},
 		{`statement.relations.exists(r, r.schema == "secret")`, condition.Unknown},
 		{`statement.relations.all(r, r.schema == "secret")`, condition.False},
 		{`statement.reads("archive")`, condition.True},

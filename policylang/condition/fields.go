@@ -95,7 +95,7 @@ func statementFields() []field {
 		{name: "writes", doc: "Whether the statement inserts, updates, deletes, truncates or merges.", flag: func(in *Input) Value { return surelyFalse(in.Facts, in.Facts.Writes) }},
 		{name: "ddl", doc: "Whether the statement changes the schema, roles or privileges.", flag: func(in *Input) Value { return surelyFalse(in.Facts, in.Facts.DDL) }},
 		{name: "filtered", doc: "Whether each UPDATE and DELETE has a WHERE that is not constantly true.", flag: func(in *Input) Value { return surelyTrue(in.Facts, in.Facts.Filtered) }},
-		{name: "relations", doc: "The relations that the statement mentions and what it does to them, with what stands behind them: views, partitions, inheritance, rules, foreign-key actions.", related: func(in *Input) relations { return relations{items: in.Facts.Relations, open: opaque(in.Facts)} }},
+		{name: "relations", doc: "The relations that the statement mentions and what it does to them, with what stands behind them: views, partitions, inheritance, rules, foreign-key actions, triggers.", related: func(in *Input) relations { return relations{items: in.Facts.Relations, open: opaque(in.Facts)} }},
 		{name: "columns", doc: "The columns read or written, as `schema.table.column`.", list: func(in *Input) list {
 			return list{items: in.Facts.Columns, open: opaque(in.Facts), partial: partialColumn}
 		}},
@@ -181,7 +181,15 @@ func relationFields() []relationField {
 		{name: "schema", doc: "The schema; unknown while no catalog has resolved it.", get: func(r *policylang.Relation) string { return r.Schema }},
 		{name: "name", doc: "The relation's name.", get: func(r *policylang.Relation) string { return r.Name }},
 		{name: "verb", doc: "`read`, `insert`, `update`, `delete`, `truncate`, `lock`, `create`, `alter`, `drop`, `grant` or `maintain`.", get: func(r *policylang.Relation) string { return string(r.Verb) }},
+		{name: "via", doc: "How the statement comes to it: `text` names it, or it stands behind what the text names: `view`, `inheritance`, `foreign_key`, `rule`, `expression` (a stored check, default or row policy) or `trigger`. Where one leads over another, the last in this list counts. One relation may be there in several ways.", get: viaOf},
 	}
+}
+
+func viaOf(r *policylang.Relation) string {
+	if r.Via == "" {
+		return "text"
+	}
+	return string(r.Via)
 }
 
 type relationField struct {

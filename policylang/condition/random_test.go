@@ -197,6 +197,7 @@ func (r random) facts() *policylang.Facts {
 		f.Relations = append(f.Relations, policylang.Relation{
 			Schema: pick(r, "public", "app", ""), Name: pick(r, "t", "u"),
 			Verb: pick(r, policylang.VerbRead, policylang.VerbUpdate, policylang.VerbLock, policylang.VerbDrop),
+			Via:  pick(r, "", policylang.ViaView, policylang.ViaTrigger),
 		})
 	}
 	return f

@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -40,22 +41,36 @@ type resolver struct {
 	env       Environment
 	cat       *policylang.Catalog
 	seen      map[policylang.Relation]bool
+	via       policylang.Via // how what is added next is come to
 	relations []policylang.Relation
 	called    []string         // functions in the definitions of views and rules
 	views     policylang.Known // what reading the views may do
 	any       bool             // there are views
 
-	expressions map[string]bool // stored expressions that were looked at
+	expressions map[storedExpression]bool // that were looked at
+}
+
+// storedExpression is one, and how it is come to.
+type storedExpression struct {
+	text string
+	via  policylang.Via
 }
 
 func compareRelations(a, b policylang.Relation) int {
-	if c := strings.Compare(a.Schema, b.Schema); c != 0 {
-		return c
+	return cmp.Or(
+		strings.Compare(a.Schema, b.Schema), strings.Compare(a.Name, b.Name),
+		strings.Compare(string(a.Verb), string(b.Verb)), strings.Compare(string(a.Via), string(b.Via)),
+	)
+}
+
+// through makes what is added until the end of the way come by it, unless
+// it already comes by a way that counts for more.
+func (r *resolver) through(way policylang.Via) (end func()) {
+	before := r.via
+	if slices.Index(policylang.Vias(), way) > slices.Index(policylang.Vias(), before) {
+		r.via = way
 	}
-	if c := strings.Compare(a.Name, b.Name); c != 0 {
-		return c
-	}
-	return strings.Compare(string(a.Verb), string(b.Verb))
+	return func() { r.via = before }
 }
 
 // relation adds a relation and what it stands for.
@@ -71,6 +86,7 @@ func (r *resolver) relation(rel policylang.Relation) {
 
 // add adds a relation and reports whether it is new.
 func (r *resolver) add(rel policylang.Relation) bool {
+	rel.Via = r.via
 	if r.seen[rel] {
 		return false
 	}
@@ -104,17 +120,49 @@ func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb
 	if found.Kind == policylang.RelationForeign {
 		r.add(policylang.Relation{Verb: verb}) // what is behind it may be any table
 	}
-	for _, oid := range slices.Concat(found.Parents, found.Children) {
-		r.also(oid, verb)
+	r.inherited(found, verb)
+	r.ruled(found, verb)
+	r.runs(found, verb)
+	if verb == policylang.VerbDelete || verb == policylang.VerbUpdate || verb == policylang.VerbTruncate {
+		r.referencing(found, verb)
 	}
+}
+
+// inherited adds the parents, children and partitions.
+func (r *resolver) inherited(found *policylang.CatalogRelation, verb policylang.Verb) {
+	defer r.through(policylang.ViaInheritance)()
+	for _, oid := range slices.Concat(found.Parents, found.Children) {
+		if !r.cameFrom(r.cat.Relation(oid), verb) {
+			r.also(oid, verb)
+		}
+	}
+}
+
+// cameFrom reports whether a relative is there by a way that counts for less:
+// a partition leads back to the table that led to it.
+func (r *resolver) cameFrom(relative *policylang.CatalogRelation, verb policylang.Verb) bool {
+	if relative == nil {
+		return true
+	}
+	rel := policylang.Relation{Schema: relative.Schema, Name: relative.Name, Verb: verb}
+	for _, rel.Via = range append([]policylang.Via{""}, policylang.Vias()...) {
+		if rel.Via == r.via {
+			return false
+		}
+		if r.seen[rel] {
+			return true
+		}
+	}
+	return false
+}
+
+// ruled adds what rules do besides.
+func (r *resolver) ruled(found *policylang.CatalogRelation, verb policylang.Verb) {
+	defer r.through(policylang.ViaRule)()
 	for _, rule := range found.Rules {
 		if rule.Event == verb {
 			r.viewed(nil, rule.Definition, policylang.VerbRead)
 		}
-	}
-	r.runs(found, verb)
-	if verb == policylang.VerbDelete || verb == policylang.VerbUpdate || verb == policylang.VerbTruncate {
-		r.referencing(found, verb)
 	}
 }
 
@@ -126,6 +174,7 @@ func (r *resolver) also(oid uint32, verb policylang.Verb) {
 
 // referencing adds the tables whose foreign keys follow a change.
 func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylang.Verb) {
+	defer r.through(policylang.ViaForeignKey)()
 	for _, ref := range r.cat.References(found.OID) {
 		if verb == policylang.VerbTruncate { // with CASCADE; without, the server refuses
 			r.also(ref.Relation.OID, policylang.VerbTruncate)
@@ -149,6 +198,9 @@ func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylan
 // viewed adds what a stored definition reaches and calls; a write to a view is
 // a write to what it reads. view is nil for rules.
 func (r *resolver) viewed(view *policylang.CatalogRelation, definition string, verb policylang.Verb) {
+	if view != nil {
+		defer r.through(policylang.ViaView)()
+	}
 	tree, err := statement.Parse(definition, statement.Limits{})
 	if err != nil {
 		r.note(policylang.Known{Class: policylang.ClassFunction, Opaque: true})

@@ -62,18 +62,21 @@ var opaqueCall = policylang.Known{Class: policylang.ClassFunction, Opaque: true}
 
 // expression adds what a list of stored expressions reaches and calls.
 func (r *resolver) expression(text string) {
-	if text == "" || r.expressions[text] {
+	defer r.through(policylang.ViaExpression)()
+	at := storedExpression{text, r.via}
+	if text == "" || r.expressions[at] {
 		return
 	}
 	if r.expressions == nil {
-		r.expressions = map[string]bool{}
+		r.expressions = map[storedExpression]bool{}
 	}
-	r.expressions[text] = true
+	r.expressions[at] = true
 	r.stored("SELECT ROW("+text+"\n)", storedPath)
 }
 
 // trigger adds what a trigger's function does, if it can be read.
 func (r *resolver) trigger(f *policylang.Function) {
+	defer r.through(policylang.ViaTrigger)()
 	switch {
 	case f == nil:
 		r.note(opaqueCall)

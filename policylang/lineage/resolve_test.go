@@ -31,6 +31,7 @@ CREATE FUNCTION lower(i int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; EN
 CREATE TABLE watched (a int);
 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM notes; RETURN NEW; END';
 CREATE TRIGGER w BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION watch();
+CREATE VIEW watched_view AS SELECT a FROM watched;
 CREATE TABLE called (a int, b int DEFAULT app.f());
 CREATE TABLE held (a int CHECK (a > app.f()));
 CREATE TABLE guarded (a int);
@@ -50,7 +51,7 @@ func TestResolve(t *testing.T) {
 	env := lineage.Environment{SearchPath: []string{"pg_catalog", "public"}, Database: cat.Database}
 	tests := []struct {
 		name, sql string
-		relations string // "verb schema.name", sorted
+		relations string // "verb schema.name via way", sorted
 		functions string
 		class     policylang.Class
 		opaque    bool
@@ -58,33 +59,38 @@ func TestResolve(t *testing.T) {
 		{"table", "SELECT 1 FROM customers", "read public.customers", "", policylang.ClassRead, false},
 		{"unknown table", "SELECT 1 FROM nowhere", "read .nowhere", "", policylang.ClassRead, false},
 		{"other schema", "SELECT 1 FROM events_1", "read .events_1", "", policylang.ClassRead, false},
-		{"view", "SELECT 1 FROM v", "read public.customers, read public.v", "", policylang.ClassRead, false},
-		{"view over view", "SELECT 1 FROM app.over", "read app.over, read public.customers, read public.v", "", policylang.ClassRead, false},
+		{"view", "SELECT 1 FROM v", "read public.customers via view, read public.v", "", policylang.ClassRead, false},
+		{"view over view", "SELECT 1 FROM app.over", "read app.over, read public.customers via view, read public.v via view", "", policylang.ClassRead, false},
 		{
 			"write to view", "DELETE FROM v",
-			"delete public.customers, delete public.orders, delete public.v, read public.customers, update public.notes",
+			"delete public.customers via view, delete public.orders via foreign_key, delete public.v, read public.customers via view, update public.notes via foreign_key",
 			"", policylang.ClassWrite, false,
 		},
-		{"partition", "SELECT 1 FROM app.events_1", "read app.events, read app.events_1", "", policylang.ClassRead, false},
-		{"partitioned", "INSERT INTO app.events VALUES (now())", "insert app.events, insert app.events_1", "pg_catalog.now", policylang.ClassWrite, false},
+		{"partition", "SELECT 1 FROM app.events_1", "read app.events via inheritance, read app.events_1", "", policylang.ClassRead, false},
+		{"partitioned", "INSERT INTO app.events VALUES (now())", "insert app.events, insert app.events_1 via inheritance", "pg_catalog.now", policylang.ClassWrite, false},
 		{
 			"cascades", "DELETE FROM customers WHERE id = 1",
-			"delete public.customers, delete public.orders, read public.customers, update public.notes", "", policylang.ClassWrite, false,
+			"delete public.customers, delete public.orders via foreign_key, read public.customers, update public.notes via foreign_key", "", policylang.ClassWrite, false,
 		},
 		{
 			"update cascades", "UPDATE customers SET id = 1",
-			"update public.customers, update public.orders", "", policylang.ClassWrite, false,
+			"update public.customers, update public.orders via foreign_key", "", policylang.ClassWrite, false,
 		},
 		{
 			"truncate", "TRUNCATE customers CASCADE",
-			"truncate ., truncate public.customers, truncate public.notes, truncate public.orders", "", policylang.ClassWrite, false,
+			"truncate ., truncate public.customers, truncate public.notes via foreign_key, truncate public.orders via foreign_key", "", policylang.ClassWrite, false,
 		},
-		{"rule", "INSERT INTO ruled VALUES (1)", "delete public.notes, insert public.ruled", "", policylang.ClassWrite, false},
+		{"rule", "INSERT INTO ruled VALUES (1)", "delete public.notes via rule, insert public.ruled", "", policylang.ClassWrite, false},
 		{"user's function", "SELECT app.f()", "", "app.f", policylang.ClassFunction, true},
 		{"view that calls", "SELECT f FROM calls", "read public.calls", "app.f", policylang.ClassFunction, true},
 		{"overloaded name", "SELECT lower('x')", "", "lower", policylang.ClassFunction, true},
 		{
-			"trigger", "INSERT INTO watched (a) VALUES (1)", "delete public.notes, insert public.watched",
+			"trigger", "INSERT INTO watched (a) VALUES (1)", "delete public.notes via trigger, insert public.watched",
+			"public.watch", policylang.ClassWrite, false,
+		},
+		{
+			"trigger behind a view", "INSERT INTO watched_view VALUES (1)",
+			"delete public.notes via trigger, insert public.watched via view, insert public.watched_view, read public.watched via view",
 			"public.watch", policylang.ClassWrite, false,
 		},
 		{"trigger of another verb", "DELETE FROM watched", "delete public.watched", "", policylang.ClassWrite, false},
@@ -106,7 +112,11 @@ func TestResolve(t *testing.T) {
 			got := lineage.Resolve(tree.Statements[0].Facts, env, cat)
 			var relations []string
 			for _, r := range got.Relations {
-				relations = append(relations, string(r.Verb)+" "+r.Schema+"."+r.Name)
+				relation := string(r.Verb) + " " + r.Schema + "." + r.Name
+				if r.Via != "" {
+					relation += " via " + string(r.Via)
+				}
+				relations = append(relations, relation)
 			}
 			slices.Sort(relations)
 			if diff := cmp.Diff(tt.relations, strings.Join(relations, ", ")); diff != "" {
@@ -135,7 +145,7 @@ func TestResolveUnknownPath(t *testing.T) {
 	got := lineage.Resolve(tree.Statements[0].Facts, lineage.Environment{Database: cat.Database}, cat)
 	want := []policylang.Relation{
 		{Name: "customers", Verb: policylang.VerbRead},
-		{Schema: "public", Name: "customers", Verb: policylang.VerbRead},
+		{Schema: "public", Name: "customers", Verb: policylang.VerbRead, Via: policylang.ViaView},
 		{Schema: "public", Name: "v", Verb: policylang.VerbRead},
 	}
 	if diff := cmp.Diff(want, got.Relations); diff != "" {

@@ -52,8 +52,10 @@ query_rule "whole_tables" {
   message = "Not even in an incident: say which rows."
 }
 
+# A change of an invoice fires a trigger that writes the audit log: that is its
+# purpose, and no way to write anything else there.
 query_rule "audit_log" {
-  when    = "statement.writes_to('audit.*')"
+  when    = "statement.relations.exists(r, r.schema == 'audit' && r.verb != 'read' && r.via != 'trigger')"
   effect  = "deny"
   message = "The audit log is written by triggers alone."
 }
