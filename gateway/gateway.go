@@ -24,6 +24,7 @@ import (
 	"github.com/posternhq/postern/gateway/authenticate"
 	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/evidence"
+	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/mask"
@@ -43,6 +44,7 @@ type Config struct {
 	Approvals     Approvals  // nil: statements that a rule holds are refused
 	MaskKeys      *mask.Keys // nil: the transforms hash and token redact
 	Limits        Limits
+	Metrics       *metrics.Gateway // counted nowhere if nil
 	Logger        *slog.Logger     // slog.Default if nil
 	Clock         func() time.Time // time.Now if nil
 }
@@ -99,6 +101,9 @@ func New(cfg Config) *Server {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.NewGateway(nil)
+	}
 	if cfg.Approvals == nil {
 		cfg.Approvals = noApprovals{approve.Unavailable("this gateway has no control plane")}
 	}
@@ -149,11 +154,28 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	n := s.connected.Add(1)
 	defer s.connected.Add(-1)
 	log := s.cfg.Logger.With(slog.String("client", conn.RemoteAddr().String()))
-	err := s.handle(ctx, conn, int(n), log)
+	outcome, err := s.handle(ctx, conn, int(n), log)
 	var r *refusal.Refusal
+	refused := errors.As(err, &r)
+	if refused {
+		s.cfg.Metrics.Refused(r.Code)
+		if r.Code == refusal.MaskBreach {
+			s.cfg.Metrics.MaskBreaches.Inc()
+		}
+	}
+	switch {
+	case outcome != "":
+	case refused:
+		outcome = metrics.ConnectionRefused
+	case errors.Is(err, accept.ErrProbe):
+		outcome = metrics.ConnectionProbe
+	default:
+		outcome = metrics.ConnectionBroken
+	}
+	s.cfg.Metrics.Connection(outcome)
 	switch {
 	case err == nil, errors.Is(err, accept.ErrProbe):
-	case errors.As(err, &r):
+	case refused:
 		log.LogAttrs(ctx, slog.LevelInfo, "the client was refused or its session ended", slog.String("code", string(r.Code)), slog.String("reason", r.Message))
 	default:
 		log.LogAttrs(ctx, slog.LevelInfo, "the connection ended", slog.Any("error", err))

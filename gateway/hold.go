@@ -157,6 +157,12 @@ func (g *guard) ask(ctx context.Context, req *approve.Request, wait bool) (appro
 	}
 	stop := relay.Watch(ctx)
 	defer stop()
+	began := time.Now()
+	g.server.cfg.Metrics.HeldStatements.Inc()
+	defer func() {
+		g.server.cfg.Metrics.HeldStatements.Dec()
+		g.server.cfg.Metrics.HoldSeconds.Observe(time.Since(began).Seconds())
+	}()
 	outcome, err := approve.Hold(ctx, g.server.cfg.Approvals, req, func(p approve.Pending) {
 		g.log.LogAttrs(ctx, slog.LevelInfo, "statement held", slog.String("approval", p.ID), slog.Any("rules", req.Rules))
 		message := fmt.Sprintf("postern: waiting for approval %s by %s (rule %s)", p.ID, list(groupNames(req.Groups)), list(req.Rules))

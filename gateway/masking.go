@@ -24,6 +24,7 @@ type names struct {
 func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *refusal.Refusal) {
 	cat, err := g.server.catalogs.Snapshot(ctx, g.info.Database)
 	if err != nil {
+		g.server.cfg.Metrics.CatalogFailures.Inc()
 		g.log.LogAttrs(ctx, slog.LevelWarn, "read the catalog", slog.Any("error", err))
 		if len(masks.Masks) > 0 {
 			return nil, refusal.New(refusal.CatalogUnavailable, "the database's catalog cannot be read, and columns are masked for you")

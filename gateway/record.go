@@ -11,6 +11,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/approve"
 	"github.com/posternhq/postern/gateway/evidence"
+	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/policylang"
@@ -99,6 +100,8 @@ func (g *guard) denied(x *execution, ask *relay.Ask, why *refusal.Refusal) *refu
 			return unavailable
 		}
 	}
+	g.server.cfg.Metrics.Refused(why.Code)
+	g.server.cfg.Metrics.Statement(r.Class, metrics.StatementDenied)
 	g.log.LogAttrs(context.Background(), slog.LevelInfo, "statement refused",
 		slog.String("code", string(why.Code)), slog.String("command", r.Command), slog.Any("rules", r.Rules))
 	return why
@@ -267,6 +270,7 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 			}
 		}
 	}
+	g.count(c, o.Kind, r.DurationUS)
 	switch o.Kind {
 	case relay.OutcomeDone:
 		r.Outcome = evidence.OutcomeCompleted
@@ -288,6 +292,22 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 		r.Outcome = evidence.OutcomeUnknown
 	}
 	g.pending = append(g.pending, r)
+}
+
+// count counts a statement that has ended.
+func (g *guard) count(c *considered, how relay.OutcomeKind, took int64) {
+	m := g.server.cfg.Metrics
+	switch how {
+	case relay.OutcomeRunning:
+		return
+	case relay.OutcomeDone, relay.OutcomeSuspended:
+		m.Statement(c.facts.Class, metrics.StatementCompleted)
+	case relay.OutcomeFailed, relay.OutcomeSkipped:
+		m.Statement(c.facts.Class, metrics.StatementFailed)
+	case relay.OutcomeLost:
+		m.Statement(c.facts.Class, metrics.StatementLost)
+	}
+	m.StatementSeconds.Observe(float64(took) / 1e6)
 }
 
 // affected reads the count of rows from a command tag.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/accept"
 	"github.com/posternhq/postern/gateway/authenticate"
+	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/relay"
@@ -47,41 +48,43 @@ type view struct {
 }
 
 // handle is the life of a connection: accept, authenticate, connect upstream,
-// relay. What each statement of the session goes through is in guard.go.
-func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.Logger) error {
+// relay. What each statement of the session goes through is in guard.go. The
+// outcome is empty if the connection became neither a session nor a cancel
+// request.
+func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.Logger) (outcome string, err error) {
 	if err := conn.SetDeadline(time.Now().Add(s.cfg.Limits.LoginTimeout)); err != nil {
-		return err
+		return "", err
 	}
 	client, cancel, err := accept.Handshake(conn, s.cfg.Accept)
 	switch {
 	case err != nil:
-		return err
+		return "", err
 	case cancel != nil:
-		return s.sessions.cancel(ctx, cancel.PID, cancel.Key)
+		return metrics.ConnectionCancel, s.sessions.cancel(ctx, cancel.PID, cancel.Key)
 	case nth > s.cfg.Limits.Connections:
-		return refuse(client.Conn, refusal.New(refusal.TooManyConnections, "the gateway has %d connections already", nth-1))
+		return "", refuse(client.Conn, refusal.New(refusal.TooManyConnections, "the gateway has %d connections already", nth-1))
 	case client.Startup.Replication != "":
-		return refuse(client.Conn, refusal.New(refusal.Replication, "replication connections do not pass the gateway"))
+		return "", refuse(client.Conn, refusal.New(refusal.Replication, "replication connections do not pass the gateway"))
 	}
 	if r := checkStartup(&client.Startup); r != nil {
-		return refuse(client.Conn, r)
+		return "", refuse(client.Conn, r)
 	}
 	policy := s.cfg.Live.Current()
 	if policy == nil {
-		return refuse(client.Conn, refusal.New(refusal.NoPolicy, "the gateway %q has no verified policy yet", s.cfg.Name))
+		return "", refuse(client.Conn, refusal.New(refusal.NoPolicy, "the gateway %q has no verified policy yet", s.cfg.Name))
 	}
 	login, cancelLogin := context.WithTimeout(ctx, s.cfg.Limits.LoginTimeout)
 	defer cancelLogin()
 
 	live := &session{server: s, since: s.cfg.Clock(), method: "token", log: log, info: s.sessionInfo(client, conn)}
 	if err := live.authenticate(login, client, policy); err != nil {
-		return refuse(client.Conn, err)
+		return "", refuse(client.Conn, err)
 	}
 	up, err := live.connect(login, client, policy)
 	if err != nil {
-		return refuse(client.Conn, err)
+		return "", refuse(client.Conn, err)
 	}
-	return live.run(ctx, client, up)
+	return metrics.ConnectionSession, live.run(ctx, client, up)
 }
 
 // refuse tells a client that has not been let in why, and returns the reason.
@@ -183,10 +186,12 @@ func (s *session) authenticate(ctx context.Context, client *accept.Client, polic
 	if r != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "login refused", slog.String("code", string(r.Code)),
 			slog.Any("issuer", s.claims["iss"]), slog.Any("subject", s.claims["sub"]), slog.String("reason", r.Message))
+		s.server.cfg.Metrics.Login(s.method, r.Code)
 		s.loginRefused(v, r)
 		return r
 	}
 	s.view.Store(v)
+	s.server.cfg.Metrics.Login(s.method, "")
 	s.log = s.log.With(slog.String("session", s.info.ID), slog.String("identity", v.subject.Name))
 	return nil
 }
@@ -194,6 +199,7 @@ func (s *session) authenticate(ctx context.Context, client *accept.Client, polic
 // loginFailed turns an authenticator's failure into what the client is told,
 // and tells the operator precisely why.
 func (s *session) loginFailed(ctx context.Context, err error) error {
+	s.server.cfg.Metrics.Login(s.method, refusal.TokenRefused)
 	var f *authenticate.Failure
 	if !errors.As(err, &f) {
 		s.log.LogAttrs(ctx, slog.LevelError, "login failed", slog.Any("error", err))
@@ -273,6 +279,8 @@ func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.C
 	}
 	s.server.sessions.add(s, client.Startup.SecretSize())
 	defer s.server.sessions.remove(s)
+	s.server.cfg.Metrics.Sessions.Inc()
+	defer s.server.cfg.Metrics.Sessions.Dec()
 	// A policy that came between login and registration has not looked at this
 	// session.
 	if now := s.server.cfg.Live.Current(); now != s.view.Load().policy {

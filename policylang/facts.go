@@ -15,6 +15,11 @@ const (
 	ClassRole     Class = "role"     // changes roles, privileges or the server
 )
 
+// Classes lists all classes, least dangerous first.
+func Classes() []Class {
+	return []Class{ClassMisc, ClassRead, ClassWrite, ClassFunction, ClassDDL, ClassRole}
+}
+
 // Verb is what a statement does to a relation.
 type Verb string
 

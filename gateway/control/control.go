@@ -28,6 +28,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/control/internal/store"
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/policylang"
 )
 
@@ -56,9 +57,10 @@ type Config struct {
 	// statement; 30 days unless set.
 	Retention time.Duration
 	// Limits bounds how fast callers may call; the zero Limits is sensible.
-	Limits Limits
-	Logger *slog.Logger     // slog.Default unless set
-	Clock  func() time.Time // time.Now unless set
+	Limits  Limits
+	Metrics *metrics.Control // counted nowhere unless set
+	Logger  *slog.Logger     // slog.Default unless set
+	Clock   func() time.Time // time.Now unless set
 }
 
 // Event is something that changes the control plane's state.
@@ -98,6 +100,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewControl(nil)
 	}
 	if c.Retention == 0 {
 		c.Retention = 30 * 24 * time.Hour

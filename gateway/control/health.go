@@ -15,11 +15,19 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request, _ *caller) error
 	return nil
 }
 
-func (s *Server) ready(w http.ResponseWriter, r *http.Request, _ *caller) error {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+// Ping reports whether the store answers. It takes no longer than two seconds.
+func (s *Server) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {
 		return fmt.Errorf("check readiness: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request, _ *caller) error {
+	if err := s.Ping(r.Context()); err != nil {
+		return err
 	}
 	answer(w, http.StatusOK, api.Health{Status: "ok"})
 	return nil
@@ -54,6 +62,11 @@ func (s *Server) await(w http.ResponseWriter, r *http.Request, until time.Time, 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
+	s.config.Metrics.Waiting.Inc()
+	defer s.config.Metrics.Waiting.Dec()
+	if rec, ok := w.(*recorder); ok {
+		rec.waited = true
+	}
 	defer context.AfterFunc(s.open, cancel)()
 	return s.store.Wait(ctx, ready)
 }

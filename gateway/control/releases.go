@@ -106,6 +106,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, c *caller) erro
 	w.Header().Set("ETag", etag(live.Bundle))
 	status := http.StatusOK
 	if published {
+		s.config.Metrics.Published.Inc()
 		s.logPublished(r, live)
 		status = http.StatusCreated
 	}

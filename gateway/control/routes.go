@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,15 +102,17 @@ func (s *Server) handler(authenticate func(*http.Request) (*caller, error)) http
 		})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		started := s.now()
+		started, began := s.now(), time.Now()
 		rec := &recorder{ResponseWriter: w}
 		rec.Header().Set("Cache-Control", "no-store")
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
+		_, pattern := mux.Handler(r)
 		defer func() {
 			s.recoverPanic(rec, r, recover())
 			s.logAccess(rec, r, s.now().Sub(started))
+			s.config.Metrics.Request(cmp.Or(pattern, "none"), rec.status, rec.waited, time.Since(began))
 		}()
-		if _, pattern := mux.Handler(r); pattern == "" {
+		if pattern == "" {
 			s.answerError(r.Context(), rec, unrouted(mux, r))
 			return
 		}
@@ -172,6 +175,7 @@ type recorder struct {
 	status int
 	bytes  int64
 	caller string
+	waited bool // for news, however short
 }
 
 func (rec *recorder) WriteHeader(status int) {

@@ -24,6 +24,7 @@ type commonFlags struct {
 	keyFile  string
 	hosts    []string
 	demo     bool
+	observe  string // address of metrics and health
 }
 
 func (f *commonFlags) add(cmd *cobra.Command) {
@@ -34,6 +35,7 @@ func (f *commonFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.keyFile, "tls-key", "", "PEM `file` of its key")
 	flags.StringSliceVar(&f.hosts, "host", []string{"localhost", "127.0.0.1", "::1"}, "names and addresses of a generated certificate")
 	flags.BoolVar(&f.demo, "demo", false, "accept OpenID Connect issuers by plain HTTP on this machine; for demonstrations alone")
+	flags.StringVar(&f.observe, "observe-listen", "", "`address` of plain HTTP with /metrics, /healthz and /readyz, such as 127.0.0.1:9187; none unless given")
 	mustRegister(cmd.MarkFlagRequired("data"))
 }
 
@@ -81,7 +83,12 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 		return err
 	}
 	log := newLogger()
-	plane, err := ctl.open(ctx, common, log)
+	seen, err := common.openObserver(log)
+	if err != nil {
+		return err
+	}
+	defer seen.close()
+	plane, err := ctl.open(ctx, common, seen, log)
 	if err != nil {
 		return err
 	}
@@ -98,7 +105,7 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 	if err != nil {
 		return err
 	}
-	half, err := gw.open(common, client, keys, log)
+	half, err := gw.open(common, client, keys, seen, log)
 	if err != nil {
 		return err
 	}
@@ -108,6 +115,7 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 	run, ctx := errgroup.WithContext(ctx)
 	run.Go(func() error { return plane.run(ctx) })
 	run.Go(func() error { return half.run(ctx) })
+	run.Go(func() error { return seen.run(ctx) })
 	return withoutCancel(run.Wait())
 }
 
@@ -145,12 +153,21 @@ func gatewayCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		half, err := gw.open(&common, client, keys, newLogger())
+		log := newLogger()
+		seen, err := common.openObserver(log)
+		if err != nil {
+			return err
+		}
+		defer seen.close()
+		half, err := gw.open(&common, client, keys, seen, log)
 		if err != nil {
 			return err
 		}
 		defer half.close()
-		return withoutCancel(half.run(cmd.Context()))
+		run, ctx := errgroup.WithContext(cmd.Context())
+		run.Go(func() error { return half.run(ctx) })
+		run.Go(func() error { return seen.run(ctx) })
+		return withoutCancel(run.Wait())
 	}
 	cmd.AddCommand(gatewayInviteCommand(control), gatewayEnrolCommand(control))
 	return cmd
@@ -175,12 +192,21 @@ named gateways' policies name, which --trust verifies.`,
 			if err := common.prepare(); err != nil {
 				return err
 			}
-			plane, err := ctl.open(ctx, &common, newLogger())
+			log := newLogger()
+			seen, err := common.openObserver(log)
+			if err != nil {
+				return err
+			}
+			defer seen.close()
+			plane, err := ctl.open(ctx, &common, seen, log)
 			if err != nil {
 				return err
 			}
 			defer plane.close()
-			return withoutCancel(plane.runWithPolicies(ctx, &common))
+			run, ctx := errgroup.WithContext(ctx)
+			run.Go(func() error { return plane.runWithPolicies(ctx, &common) })
+			run.Go(func() error { return seen.run(ctx) })
+			return withoutCancel(run.Wait())
 		},
 	}
 	common.add(cmd)

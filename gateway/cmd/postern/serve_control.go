@@ -20,6 +20,7 @@ import (
 	"github.com/posternhq/postern/gateway/control/signin"
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
+	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/policylang"
 )
@@ -57,7 +58,7 @@ type controlPlane struct {
 	log      *slog.Logger
 }
 
-func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, log *slog.Logger) (*controlPlane, error) {
+func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen *observer, log *slog.Logger) (*controlPlane, error) {
 	cert, err := serverCertificate(common.certFile, common.keyFile, common.data, common.hosts)
 	if err != nil {
 		return nil, err
@@ -73,12 +74,14 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, log *
 	p.audit = p.logEvent
 	p.server, err = control.New(ctx, control.Config{
 		Store: firstOf(f.store, os.Getenv(envStore), common.path("control.db")), Version: version, PublicURL: p.url(), Logger: log,
+		Metrics:  metrics.NewControl(seen.registry),
 		Identify: func(ctx context.Context, token string) (*policylang.Subject, error) { return p.identify(ctx, token) },
 		Audit:    func(ctx context.Context, e control.Event) error { return p.audit(ctx, e) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	seen.ready("store", p.server.Ping)
 	if err := p.openSignIn(common); err != nil {
 		return nil, errors.Join(err, p.server.Close(), l.Close())
 	}

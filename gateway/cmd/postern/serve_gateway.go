@@ -26,6 +26,7 @@ import (
 	"github.com/posternhq/postern/gateway/evidence"
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
+	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/mask"
 	"github.com/posternhq/postern/policylang"
@@ -67,7 +68,7 @@ type gatewayHalf struct {
 
 // open puts a gateway together. keys is how the keys of issuers are read, the
 // control plane's among them.
-func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, keys http.RoundTripper, log *slog.Logger) (half *gatewayHalf, err error) {
+func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, keys http.RoundTripper, seen *observer, log *slog.Logger) (half *gatewayHalf, err error) {
 	h := &gatewayHalf{
 		flags: f, client: client, log: log, started: time.Now(), instance: instanceName(),
 		dir: common.path("evidence"), report: make(chan struct{}, 1),
@@ -96,16 +97,23 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	if h.journal, err = evidence.Open(evidence.Config{Dir: h.dir, Origin: f.name, Key: signer, Logger: log}); err != nil {
 		return nil, err
 	}
+	counted := metrics.NewGateway(seen.registry)
 	h.live, err = livepolicy.Open(livepolicy.Config{
 		Gateway: f.name, Trusted: trusted, Dir: common.path("policy"), Source: client.Source(f.name), Logger: log,
-		Report: func(context.Context, livepolicy.Status) { h.reportSoon() },
+		Report: func(_ context.Context, s livepolicy.Status) {
+			counted.Policy(s.Release.Revision, s.Since)
+			if s.Err != nil {
+				counted.PolicyErrors.Inc()
+			}
+			h.reportSoon()
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
 	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, AllowLoopbackHTTP: common.demo, Transport: keys, Logger: log})
 	h.server = gateway.New(gateway.Config{
-		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: client.Broker(f.name), MaskKeys: masking, Logger: log,
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: client.Broker(f.name), MaskKeys: masking, Metrics: counted, Logger: log,
 		Accept: accept.Config{
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,
@@ -118,6 +126,12 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	if h.listener, err = listen(f.address); err != nil {
 		return nil, err
 	}
+	seen.ready("policy", func(context.Context) error {
+		if h.live.Current() == nil {
+			return errors.New("no verified policy is in force")
+		}
+		return nil
+	})
 	return h, nil
 }
 
