@@ -70,6 +70,7 @@ var mayImport = map[string][]string{
 		"policylang", "policylang/bundle", "gateway", "gateway/accept", "gateway/approve", "gateway/authenticate", "gateway/evidence",
 		"gateway/livepolicy", "gateway/mask", "gateway/internal/*",
 	},
+	"gateway/internal/metrics": {"policylang", "gateway/internal/refusal"},
 	"gateway/internal/oidc":    {"policylang", "gateway/internal/api"},
 	"gateway/internal/pgtest":  {},
 	"gateway/internal/refusal": {},
