@@ -36,9 +36,12 @@ var mayImport = map[string][]string{
 	"gateway/accept":       {"gateway/internal/*"},
 	"gateway/authenticate": {"policylang", "gateway/internal/*"},
 	"gateway/livepolicy":   {"policylang", "policylang/bundle", "policylang/compile", "gateway/internal/*"},
-	"gateway/catalog":      {"policylang", "gateway/internal/*"},
-	"gateway/approve":      {"policylang", "gateway/internal/*"},
-	"gateway/upstream":     {"policylang", "gateway/internal/*"},
+	// Where else than at a control plane a policy may be.
+	"gateway/livepolicy/remote": {"policylang/bundle", "gateway/livepolicy"},
+
+	"gateway/catalog":  {"policylang", "gateway/internal/*"},
+	"gateway/approve":  {"policylang", "gateway/internal/*"},
+	"gateway/upstream": {"policylang", "gateway/internal/*"},
 
 	// What prepares a database, and looks at one, for a gateway.
 	"gateway/upstream/prepare":  {"policylang", "policylang/lineage"},

@@ -19,6 +19,10 @@
 // without asking anyone. So a gateway starts, and goes on, without a control
 // plane.
 //
+// Keys are replaced while it runs, by [Live.Trust]. A policy that a key signed
+// which is trusted no more is withdrawn at once, and the revision that such a
+// key has claimed binds nobody: whoever stole it cannot block what comes after.
+//
 // # On disk
 //
 // The directory, which belongs to one gateway, holds release.json, the sealed
@@ -49,6 +53,13 @@ type Policy struct {
 	Digest  string    // of the bundle
 	KeyID   string    // of the key that signed the bundle
 	Since   time.Time // when this process began to enforce it
+
+	releaseKeyID string // of the key that signed the release
+}
+
+// trusted reports whether both keys that the policy rests on are trusted.
+func (p *Policy) trusted(keys bundle.KeyRing) bool {
+	return keys.Trusts(p.KeyID) && keys.Trusts(p.releaseKeyID)
 }
 
 // Source tells which release a gateway must run. Nothing that it says is
@@ -66,7 +77,7 @@ type Source interface {
 // required.
 type Config struct {
 	Gateway string         // the gateway's name in the policy
-	Trusted bundle.KeyRing // keys that may publish
+	Trusted bundle.KeyRing // keys that may publish, until Live.Trust names others
 	Dir     string         // where the policy in force is kept; empty keeps it in memory alone
 	Source  Source         // nil: Run only waits, and Apply is the way in
 
@@ -120,9 +131,13 @@ type Live struct {
 	status  atomic.Pointer[Status]
 
 	mu          sync.Mutex // serialises changes
+	trusted     bundle.KeyRing
+	newest      map[string]bundle.Release // that each trusted key has signed, by the key's id
 	subscribers map[*subscriber]struct{}
 	unkept      sealed // what is in force and could not be kept on disk; empty if it is there
 	keepErr     error  // why
+	withdrawn   error  // why there is no policy in force any more; nil if there is one or never was
+	interrupt   func() // has Run ask its source anew; nil if it is not asking
 }
 
 type subscriber struct{ changed func(old, now *Policy) }
@@ -150,7 +165,10 @@ func Open(cfg Config) (*Live, error) {
 	if cfg.Pause <= 0 {
 		cfg.Pause = 500 * time.Millisecond
 	}
-	l := &Live{cfg: cfg, store: store{dir: cfg.Dir}, subscribers: map[*subscriber]struct{}{}}
+	l := &Live{
+		cfg: cfg, store: store{dir: cfg.Dir}, trusted: cfg.Trusted,
+		newest: map[string]bundle.Release{}, subscribers: map[*subscriber]struct{}{},
+	}
 	l.status.Store(&Status{})
 	if err := l.load(); err != nil {
 		return nil, fmt.Errorf("open live policy: %w", err)
@@ -221,33 +239,99 @@ func (l *Live) enforce(s sealed, keep bool) (*Policy, error) {
 	if keep {
 		l.keep(s)
 	}
-	l.current.Store(p)
-	l.status.Store(&Status{Release: p.Release, Since: p.Since, Err: l.keepErr})
-	for sub := range l.subscribers {
-		sub.changed(old, p)
-	}
+	l.newest[p.releaseKeyID], l.withdrawn = p.Release, nil
+	l.swap(old, p, l.keepErr)
 	return p, nil
+}
+
+// swap makes now, which may be nil, the policy in force. The caller holds l.mu.
+func (l *Live) swap(old, now *Policy, err error) {
+	l.current.Store(now)
+	status := &Status{Err: err}
+	if now != nil {
+		status.Release, status.Since = now.Release, now.Since
+	}
+	l.status.Store(status)
+	for sub := range l.subscribers {
+		sub.changed(old, now)
+	}
+}
+
+// ErrWithdrawn says that the policy was withdrawn because a key that signed it
+// is trusted no more.
+var ErrWithdrawn = errors.New("the policy was withdrawn")
+
+// Trust makes keys those that may publish from now on. A policy in force that
+// rests on another key is withdrawn: every client is refused until a release
+// comes that a trusted key has signed, so let gateways trust a new key, and
+// publish with it, before the old key goes. The error is about keys, or wraps
+// [ErrWithdrawn].
+func (l *Live) Trust(keys bundle.KeyRing) error {
+	if len(keys.Keys()) == 0 {
+		return errors.New("trust keys: there is none")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trusted = keys
+	for id := range l.newest {
+		if !keys.Trusts(id) {
+			delete(l.newest, id)
+		}
+	}
+	old := l.current.Load()
+	if old == nil || old.trusted(keys) {
+		return nil
+	}
+	l.unkept, l.keepErr = sealed{}, nil
+	l.withdrawn = fmt.Errorf("%w: it rests on %q and %q, trusted are %q", ErrWithdrawn, old.releaseKeyID, old.KeyID, keyIDs(keys))
+	l.swap(old, nil, l.withdrawn)
+	if l.interrupt != nil {
+		l.interrupt() // the source waits for what is newer than the policy that is gone
+	}
+	return l.withdrawn
+}
+
+func keyIDs(keys bundle.KeyRing) []string {
+	var ids []string
+	for _, k := range keys.Keys() {
+		ids = append(ids, k.ID())
+	}
+	return ids
+}
+
+// floor is the newest release that any trusted key has signed and that was in
+// force. The caller holds l.mu.
+func (l *Live) floor() bundle.Release {
+	var floor bundle.Release
+	for _, r := range l.newest {
+		if r.Revision > floor.Revision {
+			floor = r
+		}
+	}
+	return floor
 }
 
 // verify checks and compiles. It returns old itself if nothing changes.
 func (l *Live) verify(s sealed, old *Policy) (*Policy, error) {
-	release, err := bundle.OpenRelease(s.release, l.cfg.Trusted, l.cfg.Gateway)
+	release, err := bundle.OpenRelease(s.release, l.trusted, l.cfg.Gateway)
 	if err != nil {
 		return nil, err
 	}
-	if old != nil {
-		if err := release.Follows(old.Release); err != nil {
-			return nil, err
-		}
-		if release.Revision == old.Release.Revision {
-			return old, nil
-		}
+	if err := release.Follows(l.floor()); err != nil {
+		return nil, err
 	}
-	policy, info, err := bundle.OpenReleased(s.bundle, release, l.cfg.Trusted)
+	if old != nil && release.Revision == old.Release.Revision {
+		return old, nil
+	}
+	policy, info, err := bundle.OpenReleased(s.bundle, release, l.trusted)
 	if err != nil {
 		return nil, err
 	}
-	p := &Policy{Release: release, Digest: info.Digest, KeyID: info.KeyID, Since: l.cfg.Clock()}
+	signed, err := bundle.InspectUnverified(s.release) // by the key that was verified above
+	if err != nil {
+		return nil, err
+	}
+	p := &Policy{Release: release, Digest: info.Digest, KeyID: info.KeyID, Since: l.cfg.Clock(), releaseKeyID: signed.KeyID}
 	if old != nil && old.Digest == info.Digest {
 		p.Program = old.Program
 		return p, nil
@@ -283,12 +367,12 @@ func (l *Live) keepAgain() bool {
 	return l.keepErr == nil
 }
 
-// settle makes err, and what could not be kept, the status's.
+// settle makes err, what could not be kept and a withdrawal the status's.
 func (l *Live) settle(err error) Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	status := *l.status.Load()
-	status.Err = errors.Join(err, l.keepErr)
+	status.Err = errors.Join(l.withdrawn, err, l.keepErr)
 	l.status.Store(&status)
 	return status
 }

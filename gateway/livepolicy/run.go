@@ -46,25 +46,34 @@ func (l *Live) Run(ctx context.Context) {
 // pull waits for one answer of the source and applies it. It reports whether
 // that changed the policy in force.
 func (l *Live) pull(ctx context.Context) (news bool, err error) {
-	wait := ctx
+	wait, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	l.setInterrupt(interrupt)
+	defer l.setInterrupt(nil)
 	if l.hasUnkept() {
 		if l.keepAgain() {
 			return false, nil // to be reported before anything else
 		}
 		var cancel context.CancelFunc
-		wait, cancel = context.WithTimeout(ctx, keepRetry)
+		wait, cancel = context.WithTimeout(wait, keepRetry)
 		defer cancel()
 	}
 	old := l.Current()
 	release, sealedBundle, err := l.cfg.Source.Next(wait, l.Status().Release)
 	if err != nil {
 		if wait.Err() != nil && ctx.Err() == nil {
-			return false, nil // it was only time to try to keep the policy again
+			return false, nil // it was only time to try to keep the policy again, or to ask anew
 		}
 		return false, err
 	}
 	now, err := l.Apply(release, sealedBundle)
 	return err == nil && now != old, err
+}
+
+func (l *Live) setInterrupt(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.interrupt = f
 }
 
 // report tells the operator's log and Config.Report.

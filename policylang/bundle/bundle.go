@@ -71,7 +71,8 @@
 //
 // Readers trust a [KeyRing], the text of which is one public key a line, blank
 // lines and lines starting with # apart. A key is replaced by trusting both
-// for a while, and revoked by trusting it no more.
+// for a while, and revoked by trusting it no more, or by a line of "revoked",
+// one space and its id, which outweighs the key's own line wherever that stands.
 package bundle
 
 import (
@@ -123,7 +124,8 @@ func Seal(p *policylang.Policy, s Signer) ([]byte, error) {
 // Open verifies a bundle and returns its policy in canonical form. It does not
 // say that the bundle is the one a gateway must run: see [OpenReleased]. The
 // error wraps one of [ErrTooLarge], [ErrTruncated], [ErrMalformed],
-// [ErrWrongType], [ErrUnknownKey], [ErrSignature] and [ErrPayload].
+// [ErrWrongType], [ErrUnknownKey], [ErrRevokedKey], [ErrSignature] and
+// [ErrPayload].
 func Open(data []byte, trusted KeyRing) (policylang.Policy, Info, error) {
 	e, err := open(TypeBundle, data, MaxBundleSize, trusted)
 	if err != nil {

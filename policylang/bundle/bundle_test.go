@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the files in testdata")
 // sentinels are the errors that bytes can fail with: each failure must wrap
 // exactly one.
 var sentinels = []error{
-	bundle.ErrTooLarge, bundle.ErrTruncated, bundle.ErrMalformed, bundle.ErrWrongType, bundle.ErrUnknownKey,
+	bundle.ErrTooLarge, bundle.ErrTruncated, bundle.ErrMalformed, bundle.ErrWrongType, bundle.ErrUnknownKey, bundle.ErrRevokedKey,
 	bundle.ErrSignature, bundle.ErrPayload, bundle.ErrWrongGateway, bundle.ErrRolledBack, bundle.ErrFork, bundle.ErrWrongBundle,
 }
 
@@ -206,6 +206,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"release presented as bundle", release, ring(t, k), bundle.ErrWrongType},
 		{"release with the bundle's type", replace(t, release, bundle.TypeRelease, bundle.TypeBundle), ring(t, k), bundle.ErrSignature},
 		{"unknown key", good, ring(t, key(t, "prod"), key(t, "next")), bundle.ErrUnknownKey},
+		{"revoked key", good, revoking(t, k, key(t, "next")), bundle.ErrRevokedKey},
 		{"nobody trusted", good, bundle.KeyRing{}, bundle.ErrUnknownKey},
 		{"wrong key under a trusted name", bundle.SealPayload(t, bundle.TypeBundle, canonical, key(t, "x"), k.PublicKey()), ring(t, k), bundle.ErrSignature},
 	}

@@ -64,7 +64,10 @@ func open(wantType string, data []byte, limit int, trusted KeyRing) (envelope, e
 		return envelope{}, fmt.Errorf("%w: %q, want %q", ErrWrongType, e.payloadType, wantType)
 	}
 	key, ok := trusted.byID[e.keyID]
-	if !ok {
+	switch {
+	case trusted.revoked[e.keyID]:
+		return envelope{}, fmt.Errorf("%w: signed by %q, trusted are %q", ErrRevokedKey, e.keyID, trusted.ids())
+	case !ok:
 		return envelope{}, fmt.Errorf("%w: signed by %q, trusted are %q", ErrUnknownKey, e.keyID, trusted.ids())
 	}
 	if !key.verify(preAuthEncode(e.payloadType, e.payload), e.signature) {

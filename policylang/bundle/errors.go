@@ -16,6 +16,8 @@ var (
 	ErrWrongType = errors.New("wrong payload type")
 	// ErrUnknownKey says that the key that claims to have signed is not trusted.
 	ErrUnknownKey = errors.New("unknown key")
+	// ErrRevokedKey says that the key that claims to have signed is revoked.
+	ErrRevokedKey = errors.New("revoked key")
 	// ErrSignature says that the key named did not sign this: the envelope was
 	// altered, or another key signed it.
 	ErrSignature = errors.New("bad signature")

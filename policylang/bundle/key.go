@@ -195,6 +195,15 @@ func parseKey(prefix, text string) (name, fingerprint string, raw []byte, err er
 	return fields[1], fields[2], raw, nil
 }
 
+// checkKeyID checks the form of a key's id.
+func checkKeyID(id string) error {
+	name, fingerprint, _ := strings.Cut(id, "+")
+	if raw, err := hex.DecodeString(fingerprint); err != nil || len(raw) != 8 || fingerprint != strings.ToLower(fingerprint) {
+		return fmt.Errorf("%q is not a key's id, want NAME+FINGERPRINT, as postern bundle keygen prints it", id)
+	}
+	return checkKeyName(name)
+}
+
 func checkKeyName(name string) error {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	if name == "" || len(name) > maxKeyName || strings.Trim(name, allowed) != "" {

@@ -103,8 +103,41 @@ func TestKeyRing(t *testing.T) {
 		t.Errorf("got keys %v, want %v and %v", keys, a, b)
 	}
 	again, err := bundle.ParseKeyRing(r.String())
-	if err != nil || again.String() != r.String() {
+	if err != nil || again.String() != r.String() || !again.Equal(r) {
 		t.Errorf("the ring's text does not round-trip: %v", err)
+	}
+}
+
+// revoking is a ring that holds a key and revokes it, and trusts another.
+func revoking(t *testing.T, revoked, other *bundle.PrivateKey) bundle.KeyRing {
+	t.Helper()
+	r, err := bundle.ParseKeyRing(fmt.Sprintf("%s\nrevoked %s\n%s\n", revoked.PublicKey(), revoked.PublicKey().ID(), other.PublicKey()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestKeyRingRevokes(t *testing.T) {
+	a, b := key(t, "a"), key(t, "b")
+	r := revoking(t, a, b)
+	if r.Trusts(a.PublicKey().ID()) || !r.Trusts(b.PublicKey().ID()) || len(r.Keys()) != 1 {
+		t.Errorf("trusted are %v", r.Keys())
+	}
+	again, err := bundle.ParseKeyRing(r.String())
+	if err != nil || !again.Equal(r) {
+		t.Errorf("the revocation is lost in the ring's text: %v", err)
+	}
+	if without, err := bundle.NewKeyRing(b.PublicKey()); err != nil || without.Equal(r) {
+		t.Errorf("a ring that revokes equals one that does not (%v)", err)
+	}
+	for text, want := range map[string]string{
+		"revoked a+12": "not a key's id", "revoked a b+0011223344556677": "key name",
+		a.PublicKey().String() + "\nrevoked " + a.PublicKey().ID(): "holds no key that is not revoked",
+	} {
+		if _, err := bundle.ParseKeyRing(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
 	}
 }
 

@@ -47,12 +47,14 @@ func (f *controlFlags) addPlaceTo(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ca, "ca", "", "PEM `file` of the authorities that may have signed its certificate; "+envCA+" unless given, else the system's")
 }
 
+var errNoControl = errors.New("no control plane is given")
+
 // client returns a client of the control plane.
 func (f *controlFlags) client() (*controlclient.Client, error) {
 	f.followLogin()
 	c := controlclient.Config{URL: firstOf(f.url, os.Getenv(envControl)), UserAgent: "postern/" + version, Token: f.token}
 	if c.URL == "" {
-		return nil, fmt.Errorf("no control plane is given: set --control or %s", envControl)
+		return nil, fmt.Errorf("%w: set --control or %s", errNoControl, envControl)
 	}
 	var err error
 	if c.RootCAs, err = f.roots(); err != nil {
@@ -64,17 +66,26 @@ func (f *controlFlags) client() (*controlclient.Client, error) {
 // roots are the authorities that may have signed the control plane's
 // certificate; nil means the system's.
 func (f *controlFlags) roots() (*x509.CertPool, error) {
-	path := firstOf(f.ca, os.Getenv(envCA))
-	if path == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(path)
+	roots, err := readAuthorities(firstOf(f.ca, os.Getenv(envCA)))
 	if err != nil {
 		return nil, fmt.Errorf("read the control plane's authorities: %w", err)
 	}
+	return roots, nil
+}
+
+// readAuthorities reads the certificates of a PEM file; without a file it
+// returns nil.
+func readAuthorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read the control plane's authorities: %s holds no PEM certificate", path)
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
 	return roots, nil
 }

@@ -125,16 +125,26 @@ func gatewayCommand() *cobra.Command {
 	var gw gatewayFlags
 	cmd := &cobra.Command{
 		Use:   "gateway",
-		Short: "Run a gateway that pulls its policy from a control plane",
-		Long: `Run a gateway that pulls its policy from a control plane. It sends the token that
-'postern gateway enroll' left in its data directory, unless another is given.`,
+		Short: "Run a gateway that pulls its policy from a control plane, or from elsewhere",
+		Long: `Run a gateway. It pulls its policy from a control plane, or from what --source
+names, and verifies it with the keys of --trust either way; these are read again
+when they change. It sends the control plane the token that 'postern gateway
+enroll' left in its data directory, unless another is given. Without a control
+plane it refuses statements that a rule holds for approval.
+
+Credentials of a source are never in its URL: ` + envSourceToken + ` holds the token
+of an HTTPS server, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+and AWS_REGION those of an S3-compatible store, and a registry's are where
+'docker login' leaves them.`,
 		Example: `  postern gateway enroll --gateway orders --control https://control:8443 --data /var/lib/postern --token-file enrolment.token
-  postern gateway --gateway orders --control https://control:8443 --data /var/lib/postern --trust publisher.pub`,
+  postern gateway --gateway orders --control https://control:8443 --data /var/lib/postern --trust publisher.pub
+  postern gateway --gateway orders --source https://policy.example.com/orders --data /var/lib/postern --trust publisher.pub`,
 		Args: cobra.NoArgs,
 	}
 	control := addControlFlags(cmd)
 	common.add(cmd)
 	gw.add(cmd)
+	gw.source.add(cmd)
 	mustRegister(cmd.MarkFlagRequired("trust"))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := common.prepare(); err != nil {
@@ -145,10 +155,12 @@ func gatewayCommand() *cobra.Command {
 		}
 		control.useEnrolled(&common)
 		client, err := control.client()
-		if err != nil {
+		switch {
+		case err == nil:
+			defer client.Close()
+		case gw.source.url == "" || !errors.Is(err, errNoControl):
 			return err
 		}
-		defer client.Close()
 		keys, err := control.keysByNetwork()
 		if err != nil {
 			return err

@@ -170,7 +170,7 @@ func (p *controlPlane) runWithPolicies(ctx context.Context, common *commonFlags)
 		return err
 	}
 	for _, name := range p.flags.identifyFor {
-		trusted, err := readKeyRing(common.trust)
+		trusted, err := openTrustedKeys(common.trust, p.log)
 		if err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func (p *controlPlane) runWithPolicies(ctx context.Context, common *commonFlags)
 		if err != nil {
 			return err
 		}
-		live, err := livepolicy.Open(livepolicy.Config{Gateway: name, Trusted: trusted, Source: client.Source(name), Logger: p.log})
+		live, err := livepolicy.Open(livepolicy.Config{Gateway: name, Trusted: trusted.ring, Source: client.Source(name), Logger: p.log})
 		if err != nil {
 			return err
 		}
@@ -196,6 +196,7 @@ func (p *controlPlane) runWithPolicies(ctx context.Context, common *commonFlags)
 		})
 		gateways = append(gateways, func() signin.Gateway { return p.flags.signInGateway(name, "", auth, live) })
 		run.Go(func() error { live.Run(ctx); return nil })
+		run.Go(func() error { trusted.follow(ctx, live); return nil })
 	}
 	p.gateways = func() []signin.Gateway {
 		var all []signin.Gateway

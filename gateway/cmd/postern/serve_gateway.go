@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +29,6 @@ import (
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/mask"
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/bundle"
 )
 
 // gatewayFlags say what a gateway is.
@@ -38,6 +36,7 @@ type gatewayFlags struct {
 	name           string
 	address        string
 	allowPlaintext bool
+	source         sourceFlags
 }
 
 func (f *gatewayFlags) add(cmd *cobra.Command) {
@@ -54,10 +53,11 @@ type gatewayHalf struct {
 	listener net.Listener
 	journal  *evidence.Journal
 	live     *livepolicy.Live
+	trusted  *trustedKeys
 	auth     *authenticate.Authenticator
 	server   *gateway.Server
-	client   *controlclient.Client
-	dir      string // of the evidence
+	client   *controlclient.Client // nil without a control plane
+	dir      string                // of the evidence
 	report   chan struct{}
 	instance string
 	started  time.Time
@@ -66,8 +66,9 @@ type gatewayHalf struct {
 	log         *slog.Logger
 }
 
-// open puts a gateway together. keys is how the keys of issuers are read, the
-// control plane's among them.
+// open puts a gateway together. client is nil without a control plane: then
+// statements that a rule holds are refused, and nobody is told how it fares.
+// keys is how the keys of issuers are read, the control plane's among them.
 func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, keys http.RoundTripper, seen *observer, log *slog.Logger) (half *gatewayHalf, err error) {
 	h := &gatewayHalf{
 		flags: f, client: client, log: log, started: time.Now(), instance: instanceName(),
@@ -78,7 +79,10 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 			h.close()
 		}
 	}()
-	trusted, err := readKeyRing(common.trust)
+	if h.trusted, err = openTrustedKeys(common.trust, log); err != nil {
+		return nil, err
+	}
+	source, err := f.source.open(f.name, client)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +103,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	}
 	counted := metrics.NewGateway(seen.registry)
 	h.live, err = livepolicy.Open(livepolicy.Config{
-		Gateway: f.name, Trusted: trusted, Dir: common.path("policy"), Source: client.Source(f.name), Logger: log,
+		Gateway: f.name, Trusted: h.trusted.ring, Dir: common.path("policy"), Source: source, Logger: log,
 		Report: func(_ context.Context, s livepolicy.Status) {
 			counted.Policy(s.Release.Revision, s.Since)
 			if s.Err != nil {
@@ -112,8 +116,12 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 		return nil, err
 	}
 	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, AllowLoopbackHTTP: common.demo, Transport: keys, Logger: log})
+	var approvals gateway.Approvals
+	if client != nil {
+		approvals = client.Broker(f.name)
+	}
 	h.server = gateway.New(gateway.Config{
-		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: client.Broker(f.name), MaskKeys: masking, Metrics: counted, Logger: log,
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Logger: log,
 		Accept: accept.Config{
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,
@@ -140,9 +148,12 @@ func (h *gatewayHalf) run(ctx context.Context) error {
 	h.log.LogAttrs(ctx, slog.LevelInfo, "the gateway is listening", slog.String("gateway", h.flags.name), slog.String("address", h.listener.Addr().String()))
 	run, ctx := errgroup.WithContext(ctx)
 	run.Go(func() error { h.live.Run(ctx); return nil })
+	run.Go(func() error { h.trusted.follow(ctx, h.live); return nil })
 	run.Go(func() error { return h.server.Serve(ctx, h.listener) })
-	run.Go(func() error { h.reportLoop(ctx); return nil })
-	run.Go(func() error { h.revocationLoop(ctx); return nil })
+	if h.client != nil {
+		run.Go(func() error { h.reportLoop(ctx); return nil })
+		run.Go(func() error { h.revocationLoop(ctx); return nil })
+	}
 	return run.Wait()
 }
 
@@ -232,24 +243,6 @@ func hostName() string {
 		return "unknown"
 	}
 	return host
-}
-
-// readKeyRing reads the public keys of files.
-func readKeyRing(files []string) (bundle.KeyRing, error) {
-	var text strings.Builder
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return bundle.KeyRing{}, fmt.Errorf("read trusted keys: %w", err)
-		}
-		text.Write(data)
-		text.WriteByte('\n')
-	}
-	ring, err := bundle.ParseKeyRing(text.String())
-	if err != nil {
-		return bundle.KeyRing{}, fmt.Errorf("read trusted keys: %w", err)
-	}
-	return ring, nil
 }
 
 // maskKeys returns the keys of hashes and tokens, from a secret that is made
