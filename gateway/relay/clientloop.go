@@ -23,7 +23,7 @@ type clientLoop struct {
 	statements *names[prepared]
 	portals    *names[portal]
 	batch      uint64 // counts Sync, Query and FunctionCall
-	unsynced   bool   // extended-query messages were forwarded since the last Sync
+	unsynced   bool   // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
 	inCopy     *entry // the entry that COPY data belongs to
 	leftAhead  error  // what ended the client's stream while it was watched during a hold
 }
@@ -31,6 +31,7 @@ type clientLoop struct {
 func newClientLoop(s *Session) *clientLoop {
 	c := &clientLoop{Session: s}
 	c.in = newFrames(s.cfg.Client, s.cfg.Limits.MaxMessage, func(typ byte) bool { return typ == 'd' })
+	c.in.most = largest
 	c.statements = newNames[prepared](s.queue, c.flush)
 	c.portals = newNames[portal](s.queue, c.flush)
 	return c
@@ -108,6 +109,11 @@ func (c *clientLoop) flush() error {
 func (c *clientLoop) handle(ctx context.Context, p piece) error {
 	if !p.first {
 		return c.copyPiece(p)
+	}
+	if p.last {
+		if err := checkShape(p.typ, p.body()); err != nil {
+			return c.protocolError(err)
+		}
 	}
 	if c.inCopy != nil {
 		active, open := c.queue.awaitCopy()
@@ -392,7 +398,7 @@ func (c *clientLoop) describeFirst(pt *portal, permit *Permit, name string) {
 	if !permit.Fenced || pt.fields.Load() != nil || pt.prepared.fields.Load() != nil {
 		return
 	}
-	e := &entry{kind: entryDescribePortal, batch: c.batch, portal: pt, hidden: true}
+	e := &entry{kind: entryDescribePortal, batch: c.batch, portal: pt, hidden: true, shared: true}
 	c.queue.push(e)
 	at := len(c.out) + 1
 	c.out = append(c.out, 'D', 0, 0, 0, 0, 'P')
@@ -422,6 +428,7 @@ func (c *clientLoop) sync(p piece) error {
 	c.queue.push(&entry{kind: entrySync, batch: c.batch})
 	c.out = append(c.out, p.data...)
 	c.endBatch()
+	c.unsynced = false
 	return nil
 }
 
@@ -466,7 +473,7 @@ func (c *clientLoop) refuse(e *entry, r *refusal.Refusal, standIn func(id string
 	e.refused = withID(r, id)
 	c.queue.push(e)
 	standIn(id)
-	c.unsynced = true
+	c.unsynced = c.unsynced || e.kind == entryParse
 }
 
 // start sets the timer of an execution whose time is limited.
@@ -485,7 +492,6 @@ func (c *clientLoop) start(e *entry) {
 
 func (c *clientLoop) endBatch() {
 	c.batch++
-	c.unsynced = false
 	const manyPortals = 64
 	if len(c.portals.slots) > manyPortals && c.status.Load() == 'I' && !c.queue.busy() {
 		// Outside a transaction only cursors WITH HOLD are left.

@@ -16,6 +16,9 @@ const (
 // errFrame is returned for a message whose length is impossible.
 var errFrame = errors.New("a message has an impossible length")
 
+// errType is returned for a type of message that there is not.
+var errType = errors.New("a message has an unknown type")
+
 // errTooLarge is returned for a message that must be read whole and is larger
 // than the limit.
 var errTooLarge = errors.New("a message is larger than the limit")
@@ -27,6 +30,7 @@ type frames struct {
 	src     io.Reader
 	streams func(typ byte) bool // may messages of this type be given out in pieces?
 	limit   int                 // bytes of the largest message that is given out whole
+	most    func(typ byte) int  // bytes of the largest message of a type, 0 if there is no such type; nil: any
 
 	buf  []byte
 	r, w int // unread bytes are buf[r:w]
@@ -71,6 +75,14 @@ func (f *frames) next() (p piece, ok bool, err error) {
 		return piece{}, false, fmt.Errorf("%w: type %q, length %d", errFrame, typ, length)
 	}
 	total := int(length) + 1
+	if f.most != nil {
+		switch most := f.most(typ); {
+		case most == 0:
+			return piece{}, false, fmt.Errorf("%w: %q", errType, typ)
+		case total > most:
+			return piece{}, false, fmt.Errorf("%w: type %q, length %d", errFrame, typ, length)
+		}
+	}
 	switch {
 	case have >= total:
 		p = piece{typ: typ, data: f.buf[f.r : f.r+total], first: true, last: true}

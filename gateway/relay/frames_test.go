@@ -7,6 +7,8 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+
+	"github.com/jackc/pgproto3/v2"
 )
 
 func frame(typ byte, body []byte) []byte {
@@ -82,6 +84,38 @@ func FuzzDecode(f *testing.F) {
 		for _, field := range "SVCMDH" {
 			if v := errorField(body, byte(field)); !bytes.Contains(body, []byte(v)) {
 				t.Errorf("field %q = %q is not in the body", field, v)
+			}
+		}
+	})
+}
+
+// FuzzShape: a body that is let through is one that the decoders read to its
+// end: written again, it is the same.
+func FuzzShape(f *testing.F) {
+	f.Add([]byte("a\x00select $1\x00\x00\x01\x00\x00\x00\x17"))
+	f.Add([]byte("p\x00s\x00\x00\x01\x00\x01\x00\x02\x00\x00\x00\x01x\xff\xff\xff\xff\x00\x00"))
+	f.Add([]byte("p\x00\x00\x00\x00\x05"))
+	f.Add([]byte("Sname\x00"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		decoders := map[byte]pgproto3.FrontendMessage{
+			'P': &pgproto3.Parse{}, 'B': &pgproto3.Bind{}, 'E': &pgproto3.Execute{}, 'D': &pgproto3.Describe{},
+			'C': &pgproto3.Close{}, 'Q': &pgproto3.Query{}, 'f': &pgproto3.CopyFail{}, 'S': &pgproto3.Sync{}, 'H': &pgproto3.Flush{}, 'c': &pgproto3.CopyDone{},
+		}
+		for typ, msg := range decoders {
+			if checkShape(typ, body) != nil {
+				continue
+			}
+			if err := msg.Decode(body); err != nil {
+				t.Errorf("type %q is let through and cannot be read: %v", typ, err)
+				continue
+			}
+			if again, err := msg.Encode(nil); err != nil || !bytes.Equal(again, frame(typ, body)) {
+				t.Errorf("type %q: %q is read as %q, %v", typ, body, again, err)
+			}
+		}
+		if checkShape('F', body) == nil {
+			if _, err := decodeFunctionCall(body); err != nil {
+				t.Errorf("a FunctionCall is let through and cannot be read: %v", err)
 			}
 		}
 	})

@@ -22,7 +22,7 @@ func (c *clientLoop) refresh(context.Context) error {
 	var rows [][]string
 	var last *entry
 	own := func(kind entryKind, collect bool) {
-		e := &entry{kind: kind, batch: c.batch, hidden: true}
+		e := &entry{kind: kind, batch: c.batch, hidden: true, shared: c.unsynced}
 		if collect {
 			e.collect = &rows
 		}

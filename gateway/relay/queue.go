@@ -39,6 +39,7 @@ type entry struct {
 	kind    entryKind
 	refused *refusal.Refusal // the message stands in for one that was refused
 	hidden  bool             // the message is the gateway's own: its responses are not forwarded
+	shared  bool             // hidden, in the client's batch: its error fails the batch, so the client must see it
 	batch   uint64           // counts Syncs
 
 	prepared *prepared // entryDescribeStatement
@@ -79,7 +80,8 @@ type queue struct {
 	changed  sync.Cond
 	entries  []*entry // oldest first, entries[head:]
 	head     int
-	skipping bool // the server ignores everything until Sync
+	skipping bool     // the server ignores everything until Sync
+	ignored  []*entry // executions that came while it did, to be reported
 	copying  copyState
 	closed   bool
 }
@@ -97,6 +99,9 @@ func (q *queue) push(e *entry) {
 	if q.skipping && e.kind != entrySync {
 		// The server ignores this message; it never answers.
 		e.result = skipped
+		if e.permit != nil {
+			q.ignored = append(q.ignored, e)
+		}
 		q.changed.Broadcast()
 		return
 	}
@@ -248,6 +253,16 @@ func (q *queue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.changed.Broadcast()
+}
+
+// takeIgnored returns the executions that the server ignored because they came
+// behind an error.
+func (q *queue) takeIgnored() []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	taken := q.ignored
+	q.ignored = nil
+	return taken
 }
 
 // drain returns the entries that were never answered.

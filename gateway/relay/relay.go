@@ -160,6 +160,9 @@ func (s *Session) say(cause error) {
 
 // abandon reports the executions whose outcome will never be known.
 func (s *Session) abandon() {
+	for _, e := range s.queue.takeIgnored() {
+		s.cfg.Guard.Finished(e.permit, Outcome{Kind: OutcomeSkipped})
+	}
 	for _, e := range s.queue.drain() {
 		if e.permit != nil && !e.finished {
 			s.cfg.Guard.Finished(e.permit, Outcome{Index: e.index, Kind: OutcomeLost, Rows: e.rows, Bytes: e.bytes})

@@ -491,7 +491,7 @@ func (u *upstreamLoop) errorResponse(e *entry, p piece) error {
 	}
 	u.stopTimer(e)
 	switch {
-	case e.hidden && e.kind != entryDescribePortal, e.silenced:
+	case e.hidden && !e.shared, e.silenced:
 	case e.refused != nil && state == sqlstateStandIn && severity == "ERROR":
 		u.replace(e.refused.AppendError(nil))
 	case e.over:
@@ -509,14 +509,19 @@ func (u *upstreamLoop) errorResponse(e *entry, p piece) error {
 		return nil
 	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose:
 	}
-	for _, s := range u.queue.fail() {
-		if s.permit != nil && s.kind == entryExecute {
-			u.stopTimer(s)
-			u.cfg.Guard.Finished(s.permit, Outcome{Kind: OutcomeSkipped})
+	u.skipped(u.queue.fail())
+	return nil
+}
+
+// skipped reports the executions that the server ignored behind an error.
+func (u *upstreamLoop) skipped(entries []*entry) {
+	for _, e := range entries {
+		if e.permit != nil {
+			u.stopTimer(e)
+			u.cfg.Guard.Finished(e.permit, Outcome{Kind: OutcomeSkipped})
 			u.done = true
 		}
 	}
-	return nil
 }
 
 // scrubbed stands in for an error whose text may hold protected values. Of its
@@ -556,6 +561,7 @@ func (u *upstreamLoop) ready(e *entry, p piece) error {
 	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose:
 		return u.unexpected(e, p)
 	}
+	u.skipped(u.queue.takeIgnored())
 	u.status.Store(uint32(p.body()[0]))
 	if p.body()[0] == 'I' {
 		u.cfg.Guard.Settled()
