@@ -54,6 +54,7 @@ func (b *builder) compileConditions() {
 func (b *builder) compileAll(work []expression) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
+	var compiler condition.Compiler
 	for range min(runtime.GOMAXPROCS(0), len(work)) {
 		workers.Go(func() {
 			for {
@@ -61,20 +62,20 @@ func (b *builder) compileAll(work []expression) {
 				if i >= len(work) {
 					return
 				}
-				*b.exprs[work[i]] = compileOne(work[i])
+				*b.exprs[work[i]] = compileOne(&compiler, work[i])
 			}
 		})
 	}
 	workers.Wait()
 }
 
-func compileOne(e expression) compiled {
+func compileOne(compiler *condition.Compiler, e expression) compiled {
 	var c compiled
 	switch e.kind {
 	case condition.KindRule, condition.KindMask, condition.KindIdentity:
-		c.condition, c.problems = condition.Compile(e.kind, e.text)
+		c.condition, c.problems = compiler.Compile(e.kind, e.text)
 	case condition.KindNameFrom, condition.KindGroupsFrom:
-		c.value, c.problems = condition.CompileExpression(e.kind, e.text)
+		c.value, c.problems = compiler.CompileExpression(e.kind, e.text)
 	}
 	return c
 }

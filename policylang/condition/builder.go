@@ -417,7 +417,7 @@ func (b *builder) member(c celast.CallExpr) (node, bool) {
 func groups(in *Input) list { return list{items: in.Subject.Groups} }
 
 func (b *builder) globCall(name, pattern string) (node, bool) {
-	for _, m := range members() {
+	for _, m := range b.env.members {
 		if m.name != name || m.receiver != statementTypeName {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/checker"
 	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
@@ -17,23 +18,13 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-// compileAST parses and checks an expression. With any error the AST is nil.
-func compileAST(env *environment, expr string) (*cel.Ast, []policylang.Problem) {
-	if p, bad := outOfBounds(expr); bad {
-		return nil, []policylang.Problem{p}
-	}
-	ast, issues := env.cel.Compile(expr)
-	if issues.Err() != nil {
-		return nil, translate(env, expr, issues.Errors())
-	}
-	c := &inspection{env: env, expr: expr, ast: ast.NativeRep(), spans: newSpans(expr)}
-	c.result(ast.OutputType())
+// inspect returns what is wrong with a type-checked expression all the same.
+func inspect(env *environment, expr string, ast *celast.AST) []policylang.Problem {
+	c := &inspection{env: env, expr: expr, ast: ast, spans: newSpans(expr)}
+	c.result(ast.GetType(ast.Expr().ID()))
 	c.constants()
-	c.cost(ast)
-	if policylang.HasErrors(c.problems) {
-		return nil, c.problems
-	}
-	return ast, c.problems
+	c.cost()
+	return c.problems
 }
 
 // outOfBounds refuses what must not reach the parser.
@@ -153,7 +144,7 @@ func (c *inspection) constants() {
 			c.report(last, policylang.Problem{Summary: "the regular expression must be written out", Advice: "A pattern that is computed could cost anything."})
 		}
 		if ok {
-			if summary, advice := constantProblem(call, s); summary != "" {
+			if summary, advice := c.env.constantProblem(call, s); summary != "" {
 				c.report(last, policylang.Problem{Summary: summary, Advice: advice})
 			}
 		}
@@ -190,7 +181,7 @@ func (c *inspection) checkWholes(e celast.Expr, call celast.CallExpr) {
 }
 
 // constantProblem says what is wrong with a function's constant argument.
-func constantProblem(call celast.CallExpr, arg string) (summary, advice string) {
+func (env *environment) constantProblem(call celast.CallExpr, arg string) (summary, advice string) {
 	name := call.FunctionName()
 	switch {
 	case name == "in_cidr":
@@ -218,13 +209,13 @@ func constantProblem(call celast.CallExpr, arg string) (summary, advice string) 
 			return fmt.Sprintf("%q is not a duration", arg), `A duration is written as in "90m" or "1h30m".`
 		}
 	default:
-		return globProblem(name, arg)
+		return env.globProblem(name, arg)
 	}
 	return "", ""
 }
 
-func globProblem(name, arg string) (summary, advice string) {
-	for _, m := range members() {
+func (env *environment) globProblem(name, arg string) (summary, advice string) {
+	for _, m := range env.members {
 		if m.name != name || m.parts == 0 {
 			continue
 		}
@@ -265,11 +256,11 @@ func checkRegexp(pattern string) error {
 var errLargeRegexp = errors.New("the regular expression is too large")
 
 // cost refuses what could cost too much.
-func (c *inspection) cost(ast *cel.Ast) {
+func (c *inspection) cost() {
 	if len(c.problems) > 0 {
 		return
 	}
-	estimate, err := c.env.cel.EstimateCost(ast, c.env.costs)
+	estimate, err := checker.Cost(c.ast, c.env.costs)
 	if err != nil || estimate.Max > CostLimit {
 		c.problems = append(c.problems, policylang.Problem{
 			Path:    policylang.Path{Length: len(c.expr)},

@@ -125,19 +125,9 @@ type Condition struct {
 }
 
 // Compile compiles a condition. With any problem that is an error the
-// condition is nil.
+// condition is nil. Many are compiled faster by one [Compiler].
 func Compile(kind Kind, expr string) (*Condition, []policylang.Problem) {
-	env := environments()[kind]
-	ast, problems := compileAST(env, expr)
-	if ast == nil {
-		return nil, problems
-	}
-	b := &builder{env: env, ast: ast.NativeRep(), source: expr}
-	c, err := b.condition()
-	if err != nil {
-		return nil, append(problems, unplannable(expr))
-	}
-	return c, problems
+	return new(Compiler).Compile(kind, expr)
 }
 
 // Conjuncts returns what the condition is the conjunction of, at least one.

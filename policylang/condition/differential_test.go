@@ -9,11 +9,11 @@ import (
 func compilePlain(t testing.TB, kind Kind, expr string) *Condition {
 	t.Helper()
 	env := environments()[kind]
-	ast, problems := compileAST(env, expr)
+	ast, problems := new(Compiler).checked(env, expr)
 	if ast == nil {
 		t.Fatalf("%s: %v", expr, problems)
 	}
-	c, err := (&builder{env: env, ast: ast.NativeRep(), source: expr, plain: true}).condition()
+	c, err := (&builder{env: env, ast: ast, source: expr, plain: true}).condition()
 	if err != nil {
 		t.Fatalf("%s: %v", expr, err)
 	}

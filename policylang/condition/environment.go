@@ -18,6 +18,7 @@ import (
 type environment struct {
 	kind      Kind
 	variables []variable
+	members   []member
 	cel       *cel.Env
 	costs     *estimator
 }
@@ -66,7 +67,7 @@ func newEnvironment(k Kind) (*environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make %s environment: %w", k, err)
 	}
-	return &environment{kind: k, variables: k.variables(), cel: env, costs: newEstimator()}, nil
+	return &environment{kind: k, variables: k.variables(), members: members(), cel: env, costs: newEstimator()}, nil
 }
 
 // sizeFunction is CEL's size, which for a list not known in full is unknown.

@@ -20,16 +20,7 @@ type Expression struct {
 // CompileExpression compiles an expression of [KindNameFrom] or
 // [KindGroupsFrom]. With any problem that is an error the expression is nil.
 func CompileExpression(kind Kind, expr string) (*Expression, []policylang.Problem) {
-	env := environments()[kind]
-	ast, problems := compileAST(env, expr)
-	if ast == nil {
-		return nil, problems
-	}
-	program, err := env.plan(ast.NativeRep())
-	if err != nil {
-		return nil, append(problems, unplannable(expr))
-	}
-	return &Expression{program: program, source: expr}, problems
+	return new(Compiler).CompileExpression(kind, expr)
 }
 
 var (

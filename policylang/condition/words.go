@@ -204,7 +204,7 @@ func (t translator) undefinedField(name string, offset int) policylang.Problem {
 		Advice:     fmt.Sprintf("It has %s.", andList(fields)),
 		Suggestion: policylang.Suggest(name, fields),
 	}
-	for _, m := range members() {
+	for _, m := range t.env.members {
 		if m.name == name {
 			p.Advice = fmt.Sprintf("%s is a function, as in %s.", name, m.example)
 			p.Suggestion = ""
