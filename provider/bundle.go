@@ -61,6 +61,12 @@ func (r *bundleResource) Schema(_ context.Context, _ resource.SchemaRequest, res
 	for _, p := range parts() {
 		attributes[p.attribute] = p.schema()
 	}
+	attributes["tests"] = testsAttribute()
+	attributes["schemas"] = schema.MapAttribute{
+		ElementType:         types.StringType,
+		Optional:            true,
+		MarkdownDescription: "Schemas of databases for the tests, as DDL that `pg_dump --schema-only` writes, keyed by a name for them.",
+	}
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "A bundle: a whole policy, compiled at plan and uploaded signed and immutable under its digest. " +
 			"It takes objects as maps keyed by name, and touches no traffic: see `postern_release`.\n\n" +
@@ -89,6 +95,9 @@ func (r *bundleResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	digest, manifest := types.StringUnknown(), types.MapUnknown(types.StringType)
 	if in.known && !resp.Diagnostics.HasError() {
 		digest, manifest = r.compile(in, &resp.Diagnostics)
+	}
+	if in.known && !resp.Diagnostics.HasError() {
+		r.runTests(ctx, plan.Attributes(), in.policy, &resp.Diagnostics)
 	}
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("digest"), digest)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("manifest"), manifest)...)
@@ -134,11 +143,24 @@ func (r *bundleResource) Update(ctx context.Context, req resource.UpdateRequest,
 	}
 	// Other words for the same policy need no other bundle.
 	if sameAttributes(plan, state, "digest", "signing_key_id") {
+		r.test(ctx, plan, &resp.Diagnostics)
+		if resp.Diagnostics.HasError() {
+			return
+		}
 		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 		return
 	}
 	if state, ok := r.upload(ctx, plan, &resp.Diagnostics); ok {
 		resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
+	}
+}
+
+// test runs the tests of what is planned: some of them may have been unknown
+// then.
+func (r *bundleResource) test(ctx context.Context, plan types.Object, diags *diag.Diagnostics) {
+	in := r.gather(ctx, plan.Attributes(), diags)
+	if !diags.HasError() {
+		r.runTests(ctx, plan.Attributes(), in.policy, diags)
 	}
 }
 
@@ -163,6 +185,9 @@ func (r *bundleResource) upload(ctx context.Context, plan types.Object, diags *d
 	var found diag.Diagnostics
 	digest, manifest := r.compile(in, &found)
 	diags.Append(found.Errors()...) // the plan had the warnings
+	if !diags.HasError() {
+		r.runTests(ctx, plan.Attributes(), in.policy, diags)
+	}
 	if diags.HasError() {
 		return types.Object{}, false
 	}

@@ -53,6 +53,53 @@ data "postern_gateways" "all" {}
 	)
 }
 
+func TestAccDecision(t *testing.T) {
+	l := newLab(t)
+	live := l.control.Publish("orders", simplePolicy("orders", "read"), l.other, "")
+	var asked []fakecontrol.Question
+	l.control.Decide(func(q fakecontrol.Question) []map[string]any {
+		asked = append(asked, q)
+		if q.Tests[0].Identity == "nobody" {
+			return []map[string]any{{"test": "decision", "error": `no identity is named "nobody"`}}
+		}
+		return []map[string]any{{
+			"test": "decision", "effect": "hold", "rules": []string{"ask"}, "approval_groups": []string{"dba"}, "max_rows": 7, "message": "Ask first.",
+			"columns": []map[string]any{{"name": "id", "action": "pass"}, {"name": "ssn", "action": "mask"}},
+		}}
+	})
+	config := func(over string) string {
+		return `data "postern_decision" "it" {
+  gateway = "orders"
+  sql     = "select id, ssn from customers"
+  schema  = "create table customers (id int, ssn text)"
+  ` + over + `
+}`
+	}
+	value := func(name string, want knownvalue.Check) statecheck.StateCheck {
+		return statecheck.ExpectKnownValue("data.postern_decision.it", tfjsonpath.New(name), want)
+	}
+	names := func(name string) knownvalue.Check {
+		return knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact(name)})
+	}
+	l.accept(
+		t,
+		resource.TestStep{Config: config(""), ExpectError: regexp.MustCompile(`(?s)At least one attribute out of.*identity`)},
+		resource.TestStep{Config: config(`identity = "nobody"`), ExpectError: regexp.MustCompile(`(?i)no identity is named "nobody"`)},
+		resource.TestStep{
+			Config: config("identity = \"ana\"\ntoken = jsonencode({ sub = \"u-17\" })"),
+			ConfigStateChecks: []statecheck.StateCheck{
+				value("effect", knownvalue.StringExact("hold")), value("rules", names("ask")), value("approval_groups", names("dba")),
+				value("masked", names("ssn")), value("max_rows", knownvalue.Int64Exact(7)), value("message", knownvalue.StringExact("Ask first.")),
+				value("refused", knownvalue.StringExact("")), value("read_only", knownvalue.Bool(false)),
+			},
+		},
+	)
+	last := asked[len(asked)-1]
+	if test := last.Tests[0]; last.Bundle != live || test.Gateway != "orders" || test.Token["sub"] != "u-17" || last.Schemas[test.Schema] == "" {
+		t.Errorf("asked %+v", last)
+	}
+}
+
 func TestAccFunctions(t *testing.T) {
 	l := newLab(t)
 	l.accept(t, resource.TestStep{

@@ -330,6 +330,15 @@ func convertValue(t *testing.T, ty tftypes.Type, v tftypes.Value) tftypes.Value 
 	return tftypes.NewValue(ty, out)
 }
 
+// withAttribute returns the object with a top-level attribute replaced.
+func withAttribute(t *testing.T, v tftypes.Value, name string, attribute tftypes.Value) tftypes.Value {
+	t.Helper()
+	var all map[string]tftypes.Value
+	must(t, v.As(&all))
+	all[name] = attribute
+	return tftypes.NewValue(v.Type(), all)
+}
+
 // get returns a top-level attribute.
 func get(t *testing.T, v tftypes.Value, name string) tftypes.Value {
 	t.Helper()

@@ -212,7 +212,7 @@ func (p *posternProvider) Resources(context.Context) []func() resource.Resource 
 
 // DataSources implements provider.Provider.
 func (p *posternProvider) DataSources(context.Context) []func() datasource.DataSource {
-	return []func() datasource.DataSource{newBundleDataSource, newReleaseDataSource, newGatewaysDataSource}
+	return []func() datasource.DataSource{newBundleDataSource, newReleaseDataSource, newDecisionDataSource, newGatewaysDataSource}
 }
 
 // EphemeralResources implements provider.ProviderWithEphemeralResources.

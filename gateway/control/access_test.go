@@ -219,7 +219,7 @@ func TestLimiterForgets(t *testing.T) {
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	b := newBench(t)
-	b.want(b.do("", "GET /v2/objects", nil), http.StatusNotFound, api.CodeNotFound)
+	b.want(b.do("", "GET /v2/objects", nil), http.StatusNotFound, api.CodeNoSuchPath)
 	r := b.want(b.do("", "PATCH /v1/objects/identity/x", nil), http.StatusMethodNotAllowed, api.CodeMethodNotAllowed)
 	if !strings.Contains(r.header.Get("Allow"), "PUT") {
 		t.Errorf("Allow %q", r.header.Get("Allow"))

@@ -156,7 +156,7 @@ func unrouted(mux *http.ServeMux, r *http.Request) error {
 		e.allow = probe.header.Get("Allow")
 		return e
 	}
-	return refuse(http.StatusNotFound, api.CodeNotFound, "there is no such path", "the API's paths start with /v1/")
+	return refuse(http.StatusNotFound, api.CodeNoSuchPath, "there is no such path", "the API's paths start with /v1/")
 }
 
 // discard is a response that nobody reads.

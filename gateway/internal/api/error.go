@@ -28,6 +28,7 @@ const (
 	CodeNotMember            = "not_a_member"          // 403: the approver is in no group that must approve
 	CodeOwnRequest           = "own_request"           // 403: nobody approves what they asked for themselves
 	CodeNotFound             = "not_found"             // 404
+	CodeNoSuchPath           = "no_such_path"          // 404: the API has no such operation
 	CodeMethodNotAllowed     = "method_not_allowed"    // 405
 	CodeExists               = "exists"                // 409: If-None-Match: * of an object that exists
 	CodeReferenced           = "referenced"            // 409: a release names the bundle

@@ -63,8 +63,9 @@ type Client struct {
 	backoff time.Duration
 	http    *http.Client
 
-	mu      sync.Mutex // guards checked
-	checked bool       // the control plane's version was found to be ours
+	mu           sync.Mutex // guards all below
+	checked      bool       // the control plane's version was found to be ours
+	controlPlane string     // its version, once checked
 }
 
 // New returns a client. It makes no request.

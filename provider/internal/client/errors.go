@@ -21,6 +21,9 @@ type Error struct {
 	retryAfter time.Duration // how long to wait before trying again; 0 if it does not say
 }
 
+// codeNoSuchPath is the code of an operation that the control plane has not.
+const codeNoSuchPath = "no_such_path"
+
 // sentinel is a status that callers branch on.
 type sentinel int
 

@@ -2,20 +2,27 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 )
 
-// VersionError says that the control plane speaks another version of the API.
+// VersionError says that the control plane speaks another version of the API, or
+// is too old for what was asked of it.
 type VersionError struct {
 	Endpoint        string
 	Provider        string // the provider's version
 	ControlPlane    string // the control plane's version
 	ControlPlaneAPI int
+	Lacks           string // what it is too old for, as "decide about requests"; empty where the APIs differ
 }
 
 // Error names both versions and says which one to upgrade.
 func (e *VersionError) Error() string {
+	if e.Lacks != "" {
+		return fmt.Sprintf("the control plane at %s (postern %s) is too old for the provider (terraform-provider-postern %s): it cannot %s. Upgrade the control plane.",
+			e.Endpoint, e.ControlPlane, e.Provider, e.Lacks)
+	}
 	advice := "Upgrade the control plane, or use an older provider."
 	if e.ControlPlaneAPI > API {
 		advice = "Upgrade the provider."
@@ -46,6 +53,17 @@ func (c *Client) checkVersion(ctx context.Context) error {
 	if v.API != API {
 		return &VersionError{Endpoint: c.Endpoint(), Provider: c.version, ControlPlane: v.Version, ControlPlaneAPI: v.API}
 	}
-	c.checked = true
+	c.checked, c.controlPlane = true, v.Version
 	return nil
+}
+
+// lacking turns the refusal of a path that there is not into a [VersionError].
+func (c *Client) lacking(err error, what string) error {
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Code != codeNoSuchPath {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &VersionError{Endpoint: c.Endpoint(), Provider: c.version, ControlPlane: c.controlPlane, ControlPlaneAPI: API, Lacks: what}
 }

@@ -37,6 +37,16 @@ type Server struct {
 	bundles   map[string][]byte
 	gateways  map[string]*gateway
 	minted    []MintedToken
+	decide    func(Question) []map[string]any // nil: an old control plane
+}
+
+// Question is what the provider asks about a policy.
+type Question struct {
+	Bundle  string            `json:"bundle"`
+	Policy  policylang.Policy `json:"-"`
+	Source  json.RawMessage   `json:"policy"` // canonical
+	Schemas map[string]string `json:"schemas"`
+	Tests   []policylang.Test `json:"tests"`
 }
 
 type objectKey struct {
@@ -81,7 +91,7 @@ type MintedToken struct {
 func New(t *testing.T) *Server {
 	t.Helper()
 	s := &Server{
-		api: 1, objects: map[objectKey]storedObject{}, bundles: map[string][]byte{}, gateways: map[string]*gateway{},
+		api: 1, decide: expected, objects: map[objectKey]storedObject{}, bundles: map[string][]byte{}, gateways: map[string]*gateway{},
 	}
 	server := httptest.NewServer(s.handler())
 	t.Cleanup(server.Close)
@@ -94,6 +104,22 @@ func (s *Server) SetAPI(version int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.api = version
+}
+
+// Decide makes f decide about requests; nil stands for a control plane that is
+// too old to. Unless it is called, every test gets what it expects.
+func (s *Server) Decide(f func(Question) []map[string]any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decide = f
+}
+
+func expected(q Question) []map[string]any {
+	decisions := make([]map[string]any, len(q.Tests))
+	for i, t := range q.Tests {
+		decisions[i] = map[string]any{"test": t.Name, "passed": true, "effect": t.Expect.Effect}
+	}
+	return decisions
 }
 
 // Intercept lets f see each request first; if it returns true it has answered.

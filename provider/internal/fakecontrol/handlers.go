@@ -29,6 +29,7 @@ func (s *Server) handler() http.Handler {
 	s.mux.HandleFunc("POST /v1/gateways/{gateway}/releases", s.postRelease)
 	s.mux.HandleFunc("GET /v1/gateways/{gateway}/instances", s.getInstances)
 	s.mux.HandleFunc("POST /v1/tokens", s.postToken)
+	s.mux.HandleFunc("POST /v1/decisions", s.postDecisions)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		intercept := s.intercept
@@ -230,6 +231,23 @@ func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
 		instances = append(instances, instance)
 	}
 	reply(w, http.StatusOK, map[string]any{"instances": instances})
+}
+
+func (s *Server) postDecisions(w http.ResponseWriter, r *http.Request) {
+	if s.decide == nil {
+		refuse(w, http.StatusNotFound, "no_such_path", "there is no such path")
+		return
+	}
+	var q Question
+	err := json.NewDecoder(r.Body).Decode(&q)
+	if err == nil && q.Bundle == "" {
+		q.Policy, err = policylang.ParseCanonical(q.Source)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "malformed", "%v", err)
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"decisions": s.decide(q)})
 }
 
 func (s *Server) postToken(w http.ResponseWriter, r *http.Request) {

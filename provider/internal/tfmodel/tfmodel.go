@@ -115,6 +115,10 @@ func decodeName(value attr.Value, d *Decoded) (string, error) {
 	return name.ValueString(), nil
 }
 
+// Plain returns a value as encoding/json decodes it, and whether all of it is
+// known. Maps, which mean lists in a policy, are not for it.
+func Plain(value attr.Value) (decoded any, known bool, err error) { return decodeValue(value) }
+
 // decodeValue returns nil for null. A collection that holds something unknown
 // is returned without it.
 func decodeValue(value attr.Value) (decoded any, known bool, err error) {
