@@ -39,7 +39,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		loginCommand(), logoutCommand(), whoamiCommand(), psqlCommand(), connectCommand(), revokeCommand(),
-		serveCommand(), gatewayCommand(), controlCommand(), policyCommand(), bundleCommand(), approvalsCommand(), tokenCommand(), evidenceCommand(),
+		serveCommand(), gatewayCommand(), controlCommand(), policyCommand(), bundleCommand(), releaseCommand(), approvalsCommand(), tokenCommand(), evidenceCommand(),
 		conformanceCommand(), upstreamCommand(), probeCommand(),
 	)
 	return root
