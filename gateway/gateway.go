@@ -26,6 +26,7 @@ import (
 	"github.com/posternhq/postern/gateway/evidence"
 	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/internal/tracing"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/mask"
 	"github.com/posternhq/postern/gateway/relay"
@@ -45,6 +46,7 @@ type Config struct {
 	MaskKeys      *mask.Keys // nil: the transforms hash and token redact
 	Limits        Limits
 	Metrics       *metrics.Gateway // counted nowhere if nil
+	Tracer        *tracing.Tracer  // no spans if nil
 	Logger        *slog.Logger     // slog.Default if nil
 	Clock         func() time.Time // time.Now if nil
 }

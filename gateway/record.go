@@ -94,6 +94,7 @@ func (g *guard) denied(x *execution, ask *relay.Ask, why *refusal.Refusal) *refu
 	if x != nil && x.approval.id != "" {
 		r.Approval = x.approval.id
 	}
+	r.TraceID = g.trace(r, r.Time)
 	if err := g.append(r, evidence.Process); err != nil {
 		var unavailable *refusal.Refusal
 		if errors.As(err, &unavailable) {
@@ -290,6 +291,9 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 		r.Outcome = evidence.OutcomeCancelled
 	case relay.OutcomeLost:
 		r.Outcome = evidence.OutcomeUnknown
+	}
+	if o.Kind != relay.OutcomeRunning {
+		r.TraceID = g.trace(r, x.started)
 	}
 	g.pending = append(g.pending, r)
 }

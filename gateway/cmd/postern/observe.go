@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posternhq/postern/gateway/internal/metrics"
+	"github.com/posternhq/postern/gateway/internal/tracing"
 )
 
 // observer lets those who run this process look at it: metrics, whether it
@@ -20,18 +21,20 @@ import (
 // nobody who they are; by default it listens nowhere.
 type observer struct {
 	registry *prometheus.Registry
+	tracer   *tracing.Tracer                        // nil: not asked for
 	checks   map[string]func(context.Context) error // of readiness; complete before run
 	listener net.Listener                           // nil: not asked for
 	log      *slog.Logger
 }
 
-func (f *commonFlags) openObserver(log *slog.Logger) (*observer, error) {
-	o := &observer{registry: metrics.NewRegistry(version), checks: map[string]func(context.Context) error{}, log: log}
-	if f.observe == "" {
-		return o, nil
+func (f *commonFlags) openObserver(ctx context.Context, log *slog.Logger) (o *observer, err error) {
+	o = &observer{registry: metrics.NewRegistry(version), checks: map[string]func(context.Context) error{}, log: log}
+	if o.tracer, err = tracing.FromEnvironment(ctx, version); err != nil {
+		return nil, err
 	}
-	var err error
-	o.listener, err = listen(f.observe)
+	if f.observe != "" {
+		o.listener, err = listen(f.observe)
+	}
 	return o, err
 }
 
@@ -57,6 +60,11 @@ func (o *observer) run(ctx context.Context) error {
 }
 
 func (o *observer) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := o.tracer.Close(ctx); err != nil {
+		o.log.LogAttrs(ctx, slog.LevelWarn, "export traces", slog.Any("error", err))
+	}
 	if o.listener != nil {
 		_ = o.listener.Close()
 	}

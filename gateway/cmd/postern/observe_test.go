@@ -15,7 +15,7 @@ import (
 // TestObserver asks a process that is not ready yet, and then is.
 func TestObserver(t *testing.T) {
 	flags := commonFlags{observe: "127.0.0.1:0"}
-	o, err := flags.openObserver(slog.New(slog.DiscardHandler))
+	o, err := flags.openObserver(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestObserverTakenPort(t *testing.T) {
 	}
 	defer taken.Close()
 	flags := commonFlags{observe: taken.Addr().String()}
-	if _, err := flags.openObserver(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if _, err := flags.openObserver(t.Context(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("got %v", err)
 	}
 }

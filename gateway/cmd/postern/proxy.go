@@ -64,7 +64,7 @@ func runConnect(cmd *cobra.Command, f *credentialFlags, dir string, port int) er
 		return err
 	}
 	p := &localproxy.Proxy{
-		Address: net.JoinHostPort(host, gatewayPort), Logger: newLogger(),
+		Address: net.JoinHostPort(host, gatewayPort), Logger: (&commonFlags{}).logger(),
 		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"postgresql"}},
 		Credential: func(ctx context.Context) (localproxy.Credential, error) {
 			g, err := s.credential(ctx)

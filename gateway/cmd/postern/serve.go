@@ -25,6 +25,9 @@ type commonFlags struct {
 	hosts    []string
 	demo     bool
 	observe  string // address of metrics and health
+
+	logFormat logFormat
+	logLevel  logLevel
 }
 
 func (f *commonFlags) add(cmd *cobra.Command) {
@@ -36,6 +39,8 @@ func (f *commonFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.hosts, "host", []string{"localhost", "127.0.0.1", "::1"}, "names and addresses of a generated certificate")
 	flags.BoolVar(&f.demo, "demo", false, "accept OpenID Connect issuers by plain HTTP on this machine; for demonstrations alone")
 	flags.StringVar(&f.observe, "observe-listen", "", "`address` of plain HTTP with /metrics, /healthz and /readyz, such as 127.0.0.1:9187; none unless given")
+	flags.Var(&f.logFormat, "log-format", "how the log is written: text or json")
+	flags.Var(&f.logLevel, "log-level", "what is logged: debug, info, warn or error, and what is worse")
 	mustRegister(cmd.MarkFlagRequired("data"))
 }
 
@@ -82,8 +87,8 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 	if err := checkParser(ctx); err != nil {
 		return err
 	}
-	log := newLogger()
-	seen, err := common.openObserver(log)
+	log := common.logger()
+	seen, err := common.openObserver(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -165,8 +170,8 @@ and AWS_REGION those of an S3-compatible store, and a registry's are where
 		if err != nil {
 			return err
 		}
-		log := newLogger()
-		seen, err := common.openObserver(log)
+		log := common.logger()
+		seen, err := common.openObserver(cmd.Context(), log)
 		if err != nil {
 			return err
 		}
@@ -204,8 +209,8 @@ named gateways' policies name, which --trust verifies.`,
 			if err := common.prepare(); err != nil {
 				return err
 			}
-			log := newLogger()
-			seen, err := common.openObserver(log)
+			log := common.logger()
+			seen, err := common.openObserver(ctx, log)
 			if err != nil {
 				return err
 			}
@@ -228,8 +233,13 @@ named gateways' policies name, which --trust verifies.`,
 	return cmd
 }
 
-func newLogger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+// logger writes to standard error as the flags say.
+func (f *commonFlags) logger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.Level(f.logLevel)}
+	if f.logFormat == logJSON {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
 }
 
 // withoutCancel makes an ordered stop a success.

@@ -121,7 +121,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 		approvals = client.Broker(f.name)
 	}
 	h.server = gateway.New(gateway.Config{
-		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Logger: log,
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Tracer: seen.tracer, Logger: log,
 		Accept: accept.Config{
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,

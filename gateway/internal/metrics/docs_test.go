@@ -86,6 +86,15 @@ answer there, in plain HTTP and without asking who calls:
 No label has a value that a client chose. Who did what is [evidence](evidence.md).
 [grafana/postern.json](grafana/postern.json) is a dashboard of these, to be imported into Grafana.
 This page is generated from gateway/internal/metrics.
+
+The log goes to standard error: ` + "`--log-format json`" + ` and ` + "`--log-level debug`" + ` change how and
+how much. It never has a token, a literal of a statement or a value of a row.
+
+Traces are off. They go to an OpenTelemetry collector if the environment names
+one, ` + "`OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318`" + `: a span for each statement,
+with its shape, decision and outcome, a child of the span that the client names
+in a comment, ` + "`/*traceparent='00-…-…-01'*/`" + ` (SQLCommenter). With or without a
+collector the trace's id is in the evidence.
 `)
 	for _, part := range []struct {
 		title string
