@@ -66,7 +66,7 @@ func (c *comparison) masks(want *policylang.Expect, got *Outcome) {
 	unmasked := got.Unmasked()
 	for _, name := range want.Unmasked {
 		if !slices.Contains(unmasked, name) && (len(got.Columns) > 0 || slices.Contains(got.Masked(), name)) {
-			c.add("unmasked", name, list(unmasked))
+			c.add("unmasked", list([]string{name}), list(unmasked))
 		}
 	}
 }

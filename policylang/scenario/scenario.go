@@ -11,10 +11,9 @@
 // scenario files, see [ReadFile]. [ReadSchema] makes a catalog of DDL.
 // [WriteJUnit] and [WriteSARIF] write what other tools read.
 //
-// What a test cannot show: what the database itself does (privileges, triggers,
-// row security), settings that the gateway refuses to have changed, and what
-// results look like. The package does no I/O; its functions are safe for
-// concurrent use.
+// What a test cannot show: what the database itself refuses (privileges, row
+// security), settings that the gateway refuses to have changed, and what results
+// look like. The package does no I/O; its functions are safe for concurrent use.
 package scenario
 
 import (

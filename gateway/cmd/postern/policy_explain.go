@@ -80,6 +80,9 @@ func runPolicyExplain(cmd *cobra.Command, paths []string, o explainOptions) erro
 	if err != nil {
 		return err
 	}
+	if err := o.validate(&file.Policy); err != nil {
+		return err
+	}
 	schemas := newSchemaFiles(func(policylang.Path) (string, int, int) { return "", 0, 0 })
 	outcome, notes, err := scenario.Ask(file.Policy, &o.test, scenario.Options{
 		Schema: func(*policylang.Test) (*policylang.Catalog, []policylang.Problem) {
@@ -115,6 +118,19 @@ func (o *explainOptions) complete(stdin io.Reader) error {
 		return errors.New("read token's claims: the file is no JSON object") // the decoder's error may quote a claim
 	}
 	return nil
+}
+
+// validate reports what is wrong with the request, in terms of the flags.
+func (o *explainOptions) validate(p *policylang.Policy) error {
+	request := o.test
+	request.Name, request.Schema, request.Expect = "explain", "", policylang.Expect{Effect: policylang.EffectAllow}
+	var errs []error
+	for _, problem := range request.Validate(p) {
+		flag := strings.NewReplacer("session.", "", "_", "-").Replace(problem.Path.Attr)
+		problem.Path = policylang.Path{}
+		errs = append(errs, fmt.Errorf("--%s: %s", flag, strings.TrimPrefix(problem.Error(), problem.Path.String()+": ")))
+	}
+	return errors.Join(errs...)
 }
 
 func explainText(out *output, o *scenario.Outcome, notes []string) string {
