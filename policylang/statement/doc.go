@@ -22,33 +22,9 @@
 // it, and triggers, views, defaults and row security are not seen: a catalog
 // settles those later. [policylang.Facts].Unknown lists what it has to look at.
 //
-// # What a text does
-//
-// What counts, beyond the obvious:
-//
-//   - Verbs follow the privileges that PostgreSQL asks for: an UPDATE or DELETE
-//     that looks at columns of its target, in WHERE or RETURNING, reads it too.
-//   - EXPLAIN ANALYZE runs its statement. EXPLAIN does not, but plans it and in
-//     doing so runs the functions that it folds: its relations count as read,
-//     its functions as called.
-//   - SELECT … FOR UPDATE and its kin lock rows, which PostgreSQL forbids in a
-//     READ ONLY transaction and for which it demands the right to update: the
-//     relations have the verb lock besides read, the class is write, and
-//     read_only is false; writes is false, since no row changes.
-//   - LOCK TABLE is of class write for the same reason.
-//   - TRUNCATE counts as a write without a WHERE: filtered is false.
-//   - CASCADE reaches what the text does not name: every relation, until a
-//     catalog says which.
-//   - VACUUM, ANALYZE, CLUSTER, REINDEX and REFRESH are of class ddl.
-//   - SELECT INTO and CREATE TABLE AS create a relation: class ddl.
-//   - COPY to or from a program or a file of the server is of class role.
-//   - A change of ownership, row security or policies is of class role, as are
-//     writes to tables of pg_catalog.
-//   - PREPARE and DECLARE count as the statement they hold; EXECUTE and FETCH
-//     are opaque until somebody who knows the name decides on that statement.
-//   - CREATE FUNCTION and DO count as what their bodies do, as far as the body
-//     is SQL or PL/pgSQL and holds no dynamic SQL.
-//   - SQL in a constant argument of query_to_xml and its kin is read as well.
+// docs/language.md says what counts as what, under "How statements are read";
+// testdata/facts has an example of each statement of the grammar, and
+// [FunctionGroups] lists the functions that do more than compute.
 //
 // Everything in this package is safe for concurrent use; a [Tree] is immutable.
 package statement

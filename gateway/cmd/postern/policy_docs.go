@@ -9,6 +9,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/condition"
+	"github.com/posternhq/postern/policylang/statement"
 )
 
 // languageGuide is what the reference stands behind.
@@ -21,8 +22,9 @@ func policyDocsCommand() *cobra.Command {
 		Use:   "docs",
 		Short: "Print the documentation of the policy language",
 		Long: `Print the documentation of the policy language as Markdown: a guide, every block
-and attribute of policy files, and everything that conditions may mention. The
-reference is made from what this version reads and checks.`,
+and attribute of policy files, everything that conditions may mention, and the
+functions of PostgreSQL that do more than compute. The reference is made from what
+this version reads and checks.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, err := outputOf(cmd)
@@ -44,10 +46,19 @@ type attributeData struct {
 	Doc      string   `json:"doc"`
 }
 
+// functionData is a function with effects as JSON has it.
+type functionData struct {
+	Name   string `json:"name"`
+	Class  string `json:"class"`
+	Opaque bool   `json:"opaque"`
+	Doc    string `json:"doc"`
+}
+
 // docsData is the result of `postern policy docs` as JSON has it.
 type docsData struct {
 	Blocks      map[string][]attributeData `json:"blocks"`
 	Expressions condition.Language         `json:"expressions"`
+	Functions   []functionData             `json:"functions"`
 }
 
 func referenceData() docsData {
@@ -57,6 +68,11 @@ func referenceData() docsData {
 			d.Blocks[string(block.kind)] = append(d.Blocks[string(block.kind)], attributeData{
 				Name: a.Name, Type: string(a.Type), Required: a.Required, Default: a.Default, Values: a.Values, Doc: a.Doc,
 			})
+		}
+	}
+	for _, g := range statement.FunctionGroups() {
+		for _, name := range g.Names {
+			d.Functions = append(d.Functions, functionData{name, string(g.Class), g.Opaque, g.Doc})
 		}
 	}
 	return d
@@ -88,6 +104,7 @@ func reference() string {
 		attributeTable(&b, policylang.Attributes(block.kind))
 	}
 	expressionReference(&b, condition.Declarations())
+	functionGroups(&b, statement.FunctionGroups())
 	return b.String()
 }
 
@@ -121,6 +138,19 @@ func expressionReference(b *strings.Builder, l condition.Language) {
 	b.WriteString("\n### Functions\n\n| function | | example |\n|---|---|---|\n")
 	for _, f := range l.Functions {
 		fmt.Fprintf(b, "| `%s` | %s | `%s` |\n", f.Signature, tableCell(f.Doc), f.Example)
+	}
+}
+
+// functionGroups lists the functions of PostgreSQL that do more than compute.
+func functionGroups(b *strings.Builder, groups []statement.FunctionGroup) {
+	b.WriteString("\n## Functions with effects\n\nCalls of these functions count for more than their arguments. Where they are opaque, the text does not show what they read or do. Every other function that PostgreSQL brings along only computes or looks at something.\n")
+	b.WriteString("\n| functions | class | what they do |\n|---|---|---|\n")
+	for _, g := range groups {
+		class := "`" + string(g.Class) + "`"
+		if g.Opaque {
+			class += ", opaque"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", strings.Join(g.Names, "` `"), class, tableCell(g.Doc))
 	}
 }
 
