@@ -1,7 +1,6 @@
 package condition
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -379,82 +378,6 @@ func (k Kind) inWords() string {
 	return "An expression"
 }
 
-func typesWords(ts []string) string {
-	if len(ts) == 0 {
-		return "nothing"
-	}
-	words := make([]string, len(ts))
-	for i, t := range ts {
-		words[i] = typeWords(t)
-	}
-	return andList(words)
-}
-
-// typeInWords names a type as in "a list of strings".
-func typeInWords(t *cel.Type) string { return typeWords(cel.FormatCELType(t)) }
-
-// typeWords names a type that CEL wrote.
-func typeWords(t string) string {
-	switch t {
-	case "string":
-		return "a string"
-	case "int", "uint":
-		return "an integer"
-	case "double":
-		return "a number"
-	case "bool":
-		return "a boolean"
-	case "bytes":
-		return "bytes"
-	case "dyn":
-		return "a claim"
-	case "timestamp", "google.protobuf.Timestamp":
-		return "a moment"
-	case "duration", "google.protobuf.Duration":
-		return "a duration"
-	case "null", "null_type":
-		return "null"
-	case identityTypeName:
-		return "the identity"
-	case sessionTypeName:
-		return "the session"
-	case statementTypeName:
-		return "the statement"
-	case relationTypeName:
-		return "a relation"
-	}
-	if of, ok := strings.CutPrefix(t, "list("); ok {
-		return "a list of " + plural(typeWords(strings.TrimSuffix(of, ")")))
-	}
-	if strings.HasPrefix(t, "map(") {
-		return "a map"
-	}
-	return t
-}
-
-func plural(words string) string {
-	for _, article := range []string{"a ", "an "} {
-		if of, ok := strings.CutPrefix(words, article); ok {
-			head, tail, more := strings.Cut(of, " ")
-			if more {
-				return head + "s " + tail
-			}
-			return of + "s"
-		}
-	}
-	return words
-}
-
-func andList(words []string) string {
-	switch len(words) {
-	case 0:
-		return ""
-	case 1:
-		return words[0]
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
-}
-
 func functionNames() []string {
 	var names []string
 	for _, f := range Declarations().Functions {
@@ -464,43 +387,3 @@ func functionNames() []string {
 }
 
 func sentenceStart(s string) string { return strings.ToLower(s[:1]) + strings.TrimSuffix(s[1:], ".") }
-
-var errNotBool = errors.New("the condition gave no boolean")
-
-// describe says why an evaluation failed, without any value of the statement
-// or of a claim.
-func describe(err error, source string) error {
-	if errors.Is(err, errOversized) {
-		return errOversized
-	}
-	message := err.Error()
-	if key, ok := strings.CutPrefix(message, "no such key: "); ok {
-		if strings.Contains(source, key) {
-			return fmt.Errorf("no such key: %s", key)
-		}
-		return errors.New("no such key")
-	}
-	for _, m := range []struct{ has, says string }{
-		{"interrupted", "there are too many iterations"},
-		{"no such attribute", "no such attribute"},
-		{"no such overload", "a value is of the wrong type"},
-		{"unsupported conversion", "a value is of the wrong type"},
-		{"type conversion error", "a value cannot be converted"},
-		{"invalid RFC 3339", "a value cannot be converted"},
-		{"invalid duration", "a value cannot be converted"},
-		{"divi", "division by zero"},
-		{"modulus", "division by zero"},
-		{"overflow", "a number overflows"},
-		{"index", "an index is out of range"},
-		{"not an address", "not an address"},
-		{"not a network", "not a network"},
-		{"not a glob", "not a glob"},
-		{"not a time zone", "not a time zone"},
-		{"error parsing regexp", "not a regular expression"},
-	} {
-		if strings.Contains(message, m.has) {
-			return errors.New(m.says)
-		}
-	}
-	return errors.New("the condition could not be evaluated")
-}
