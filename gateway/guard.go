@@ -415,21 +415,22 @@ func (g *guard) checkSession(s *relay.Statement) *refusal.Refusal {
 			return refusedSetting(e.Name)
 		}
 	default:
-		return checkAssigned(k.statement)
+		return checkAssigned(k.statement, ownOperators(g.env.SearchPath))
 	}
 	return nil
 }
 
 // checkAssigned refuses to set from inside of a statement, by set_config or in
 // a body, what a client may not SET, or what depends on the value.
-func checkAssigned(st *statement.Statement) *refusal.Refusal {
+func checkAssigned(st *statement.Statement, ownOperators bool) *refusal.Refusal {
 	if st.Session.Kind.SetsParameters() {
 		return nil
 	}
 	const noValue = "\x00" // none that a parameter could be allowed for
 	for _, name := range st.Assigns {
+		name, picked := strings.CutPrefix(name, "=")
 		switch {
-		case name == "*":
+		case name == "*", picked && !ownOperators:
 			return refusal.New(refusal.SettingRefused, "the statement may change any parameter").
 				WithHint("Name the parameter by a constant, or use SET.")
 		case !statement.MaySet(name, noValue):
@@ -437,6 +438,18 @@ func checkAssigned(st *statement.Statement) *refusal.Refusal {
 		}
 	}
 	return nil
+}
+
+// ownOperators reports whether the operators of a text are PostgreSQL's own,
+// where it has one: no schema comes before pg_catalog but that for temporary
+// objects, in which operators are not looked for.
+func ownOperators(path []string) bool {
+	for _, schema := range path {
+		if !strings.HasPrefix(schema, "pg_temp") {
+			return schema == "pg_catalog"
+		}
+	}
+	return false
 }
 
 // setsParameter reports whether a statement does no more than set parameters,

@@ -119,6 +119,11 @@ func argument(args []*ast.Node, place int) *ast.Node {
 // setConfig reads set_config(name, value, is_local).
 func (c *collector) setConfig(args []*ast.Node) {
 	name, ok := c.stringConstant(argument(args, 1))
+	if picked, held := c.picked[columnName(argument(args, 1))]; held && !changesIdentity(picked) {
+		c.literal = true
+		c.assigns = append(c.assigns, "="+picked)
+		return
+	}
 	if !ok {
 		c.opaque()
 		c.change(policylang.ClassRole)

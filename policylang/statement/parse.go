@@ -21,7 +21,9 @@ type Statement struct {
 	Session SessionEffect
 	// Assigns names the parameters that running the statement may set, in
 	// lower case and sorted: by SET, or from inside by set_config or by a body
-	// of PL/pgSQL. "*" stands for any.
+	// of PL/pgSQL. "*" stands for any. One that begins with "=" is named by a
+	// column that WHERE holds to that text: this is sure only where the operator
+	// is PostgreSQL's own, so if pg_catalog comes first in the search path.
 	Assigns []string
 
 	root *root

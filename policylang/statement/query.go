@@ -22,7 +22,10 @@ func (c *collector) selectStmt(s *ast.SelectStmt) {
 	}
 	c.from(s.GetFromClause())
 	c.exprs(s.GetDistinctClause())
+	outer := c.picked
+	c.picked = picks(s)
 	c.targets(s.GetTargetList())
+	c.picked = outer
 	c.expr(s.GetWhereClause())
 	c.exprs(s.GetGroupClause())
 	c.expr(s.GetHavingClause())

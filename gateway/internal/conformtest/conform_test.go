@@ -175,6 +175,8 @@ var normalisers = []struct {
 	{regexp.MustCompile(`\d+([.]\d+)? ms\b`), "N ms"},
 	{regexp.MustCompile(`(tps = |latency average = |connection time = )[\d.]+`), "${1}N"},
 	{regexp.MustCompile(`pg_(temp|toast)_\d+`), "pg_${1}_N"},
+	{regexp.MustCompile(`<memory at 0x[0-9a-f]+>`), "<memory>"},
+	{regexp.MustCompile(`\(node:\d+\)`), "(node:N)"},
 	{regexp.MustCompile(`SSL connection \(protocol: [^)]*\)`), "SSL connection"},
 }
 
@@ -188,6 +190,8 @@ var deliberate = []struct {
 	{regexp.MustCompile(`syntax error at or near "[^\n]*`), "syntax error"},
 	{regexp.MustCompile(`\n(psql:\S+ )?DETAIL:  Decision d_[0-9a-f]+\.`), ""},
 	{regexp.MustCompile(`\n(psql:\S+ )?HINT:  Check the statement's syntax\.`), ""},
+	// A server that crashes does not end TLS; the gateway does.
+	{regexp.MustCompile(`SSL SYSCALL error: EOF detected|SSL connection has been closed unexpectedly`), "SSL connection lost"},
 	// SET is allowed for known parameters alone.
 	{regexp.MustCompile(`unrecognized configuration parameter "nothing"|the parameter nothing may not be changed through the gateway`), "no such parameter"},
 }

@@ -34,7 +34,11 @@ func driverChecks() []check {
 	for _, d := range drivers {
 		all = append(all, check{client: d.client, name: "its program", run: func(t *testing.T, g *target) string {
 			t.Helper()
-			return g.run(t, interpreter(t, d.command)...)
+			out := g.run(t, interpreter(t, d.command)...)
+			if strings.Contains("\n"+out, "\nended: ") { // two ways that fail alike agree on nothing
+				t.Errorf("%s did not come to its end:\n%s", d.client, out)
+			}
+			return out
 		}})
 	}
 	return all
