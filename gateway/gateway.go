@@ -57,28 +57,6 @@ type Approvals interface {
 	approve.Grants
 }
 
-// Limits bound the server and each session. Zero fields take the defaults.
-type Limits struct {
-	Connections  int           // at once; 1,000
-	LoginTimeout time.Duration // from connection to the first ReadyForQuery; 30 s
-	SessionTTL   time.Duration // longest session; 8 h
-	Idle         time.Duration // longest time without a client message; 0 is unlimited
-	Statement    statement.Limits
-}
-
-func (l Limits) withDefaults() Limits {
-	if l.Connections <= 0 {
-		l.Connections = 1000
-	}
-	if l.LoginTimeout <= 0 {
-		l.LoginTimeout = 30 * time.Second
-	}
-	if l.SessionTTL <= 0 {
-		l.SessionTTL = 8 * time.Hour
-	}
-	return l
-}
-
 // statementCacheSize is how many texts' facts a server keeps.
 const statementCacheSize = 10_000
 
@@ -120,16 +98,24 @@ func (noApprovals) Use(context.Context, *approve.Request) (approve.Outcome, bool
 	return approve.Outcome{}, false, nil
 }
 
-// Serve accepts clients until ctx ends, then ends their sessions and waits for
-// them. It closes the listener.
+// Serve accepts clients until ctx ends. Then it lets nobody in, ends idle
+// sessions at once and busy ones when they become idle or [Limits].Drain is
+// over, and returns when all have ended. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.catalogs.Close()
 	unsubscribe := s.cfg.Live.Subscribe(s.policyChanged)
 	defer unsubscribe()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
+	// Sessions outlive ctx: they are drained, and end by themselves.
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	var sessions, watch sync.WaitGroup
+	watch.Go(func() { s.stuckLoop(running) })
+	defer func() {
+		sessions.Wait()
+		end()
+		watch.Wait()
+	}()
 	if s.cfg.Live.Current() == nil {
 		s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the gateway has no verified policy and refuses every client until one is released")
 	}
@@ -137,7 +123,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		conn, err := l.Accept()
 		switch {
 		case ctx.Err() != nil:
-			s.sessions.endAll(refusal.New(refusal.ShuttingDown, "the gateway is shutting down"))
+			if err == nil {
+				_ = conn.Close()
+			}
+			s.drain()
 			return nil
 		case err != nil && errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept: %w", err)
@@ -146,7 +135,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		sessions.Go(func() { s.serve(ctx, conn) })
+		sessions.Go(func() { s.serve(running, conn) })
 	}
 }
 

@@ -160,6 +160,8 @@ type bench struct {
 	address  *net.TCPAddr
 	roots    *x509.CertPool
 	logs     *logBuffer
+	stop     func()          // ends the server
+	stopped  <-chan struct{} // when it has ended
 }
 
 type logBuffer struct {
@@ -179,7 +181,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func newBench(t *testing.T, policy *policylang.Policy) *bench {
+func newBench(t *testing.T, policy *policylang.Policy, change ...func(*gateway.Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, broker: newBroker(), dir: t.TempDir(), logs: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(b.logs, nil))
@@ -199,11 +201,15 @@ func newBench(t *testing.T, policy *policylang.Policy) *bench {
 		}
 		return nil
 	}})
-	server := gateway.New(gateway.Config{
+	cfg := gateway.Config{
 		Name: "test", Live: b.live, Authenticator: auth, Journal: b.journal, Approvals: b.broker, Logger: log,
 		MaskKeys: must(mask.NewKeys(make([]byte, 32)))(t),
 		Accept:   accept.Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{accept.ALPN}}},
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	server := gateway.New(cfg)
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	address, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
@@ -218,6 +224,7 @@ func newBench(t *testing.T, policy *policylang.Policy) *bench {
 			t.Errorf("serve: %v", err)
 		}
 	}()
+	b.stop, b.stopped = stop, done
 	t.Cleanup(func() { stop(); <-done })
 	if policy != nil {
 		b.apply(policy)

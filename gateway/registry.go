@@ -15,6 +15,8 @@ import (
 type registry struct {
 	mu       sync.Mutex
 	sessions map[uint32]*session
+	perName  map[string]int // sessions of each identity
+	closed   bool           // nobody is let in any more
 }
 
 // cancelKey is what a client cancels with: BackendKeyData.
@@ -23,14 +25,19 @@ type cancelKey struct {
 	secret []byte
 }
 
-// add registers a session under a fresh key whose secret has size bytes.
-func (r *registry) add(s *session, size int) cancelKey {
+// add registers a session of an identity under a fresh key whose secret has
+// size bytes, unless the identity has as many sessions as it may, or the server
+// stops.
+func (r *registry) add(s *session, identity string, size, most int) *refusal.Refusal {
 	key := cancelKey{secret: make([]byte, size)}
 	_, _ = rand.Read(key.secret) // never fails, see crypto/rand
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sessions == nil {
-		r.sessions = map[uint32]*session{}
+		r.sessions, r.perName = map[uint32]*session{}, map[string]int{}
+	}
+	if why := r.roomLocked(identity, most); why != nil {
+		return why
 	}
 	for {
 		var b [4]byte
@@ -40,15 +47,43 @@ func (r *registry) add(s *session, size int) cancelKey {
 			break
 		}
 	}
-	s.key = key
+	s.key, s.countedAs = key, identity
 	r.sessions[key.pid] = s
-	return key
+	r.perName[identity]++
+	return nil
+}
+
+// room says why add would refuse a session of an identity now.
+func (r *registry) room(identity string, most int) *refusal.Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.roomLocked(identity, most)
+}
+
+func (r *registry) roomLocked(identity string, most int) *refusal.Refusal {
+	switch {
+	case r.closed:
+		return shuttingDown()
+	case r.perName[identity] >= most:
+		return refusal.New(refusal.TooManyOfIdentity, "%q has %d connections already", identity, most)
+	}
+	return nil
+}
+
+// refuseNew has add refuse everybody from now on.
+func (r *registry) refuseNew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 }
 
 func (r *registry) remove(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.sessions, s.key.pid)
+	if r.perName[s.countedAs]--; r.perName[s.countedAs] <= 0 {
+		delete(r.perName, s.countedAs)
+	}
 }
 
 // cancel cancels what the session of that key is doing. A wrong key does

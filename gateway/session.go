@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/posternhq/postern/gateway/authenticate"
 	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/internal/refusal"
+	"github.com/posternhq/postern/gateway/internal/sockets"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/gateway/upstream"
@@ -34,10 +36,12 @@ type session struct {
 	method string
 	since  time.Time // of the login
 
-	key   cancelKey
-	relay *relay.Session
-	view  atomic.Pointer[view] // how the policy in force sees this session
-	log   *slog.Logger
+	key       cancelKey
+	countedAs string // the identity whose session it is in the registry
+	relay     *relay.Session
+	view      atomic.Pointer[view] // how the policy in force sees this session
+	log       *slog.Logger
+	seen      lookedAt
 }
 
 // view is a policy together with what it makes of one session.
@@ -55,10 +59,13 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.L
 	if err := conn.SetDeadline(time.Now().Add(s.cfg.Limits.LoginTimeout)); err != nil {
 		return "", err
 	}
+	if err := sockets.Tune(conn, s.cfg.Limits.Stuck); err != nil {
+		return "", err
+	}
 	client, cancel, err := accept.Handshake(conn, s.cfg.Accept)
 	switch {
 	case err != nil:
-		return "", err
+		return "", s.inTime(conn, err)
 	case cancel != nil:
 		return metrics.ConnectionCancel, s.sessions.cancel(ctx, cancel.PID, cancel.Key)
 	case nth > s.cfg.Limits.Connections:
@@ -78,13 +85,26 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.L
 
 	live := &session{server: s, since: s.cfg.Clock(), method: "token", log: log, info: s.sessionInfo(client, conn)}
 	if err := live.authenticate(login, client, policy); err != nil {
-		return "", refuse(client.Conn, err)
+		return "", refuse(client.Conn, s.inTime(client.Conn, err))
+	}
+	if r := s.sessions.room(live.view.Load().subject.Name, s.cfg.Limits.IdentityConnections); r != nil {
+		return "", refuse(client.Conn, r)
 	}
 	up, err := live.connect(login, client, policy)
 	if err != nil {
-		return "", refuse(client.Conn, err)
+		return "", refuse(client.Conn, s.inTime(client.Conn, err))
 	}
 	return metrics.ConnectionSession, live.run(ctx, client, up)
+}
+
+// inTime returns err, or, if that is because the time to log in is over, the
+// refusal that says so, for which it lets the connection write once more.
+func (s *Server) inTime(conn net.Conn, err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	_ = conn.SetDeadline(time.Now().Add(time.Second)) // the connection ends either way
+	return refusal.New(refusal.LoginTimeout, "the login took longer than %v", s.cfg.Limits.LoginTimeout)
 }
 
 // refuse tells a client that has not been let in why, and returns the reason.
@@ -262,6 +282,10 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 		s.log.LogAttrs(ctx, slog.LevelError, "connect upstream", slog.Any("error", err))
 		return nil, upstreamRefusal(err, s.info)
 	}
+	if err := sockets.Tune(up.Conn, s.server.cfg.Limits.Stuck); err != nil {
+		_ = up.Close()
+		return nil, err
+	}
 	return up, nil
 }
 
@@ -270,15 +294,18 @@ func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.C
 	g := newGuard(s, up.SearchPath)
 	s.relay = relay.New(relay.Config{
 		Client: client.Conn, Upstream: up, Guard: g, Logger: s.log,
-		Limits: relay.Limits{Idle: s.server.cfg.Limits.Idle},
+		Limits: relay.Limits{MaxMessage: s.server.cfg.Limits.Message, Idle: s.server.cfg.Limits.Idle},
 	})
+	if r := s.server.sessions.add(s, s.view.Load().subject.Name, client.Startup.SecretSize(), s.server.cfg.Limits.IdentityConnections); r != nil {
+		_ = up.Close()
+		return refuse(client.Conn, r)
+	}
+	defer s.server.sessions.remove(s)
 	if err := g.sessionStart(); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelError, "record the start of a session", slog.Any("error", err))
 		_ = up.Close()
 		return refuse(client.Conn, refusal.New(refusal.EvidenceUnavailable, "evidence cannot be written"))
 	}
-	s.server.sessions.add(s, client.Startup.SecretSize())
-	defer s.server.sessions.remove(s)
 	s.server.cfg.Metrics.Sessions.Inc()
 	defer s.server.cfg.Metrics.Sessions.Dec()
 	// A policy that came between login and registration has not looked at this

@@ -77,6 +77,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/oidc":    {"policylang", "gateway/internal/api"},
 	"gateway/internal/pgtest":  {},
 	"gateway/internal/refusal": {},
+	"gateway/internal/sockets": {},
 	"gateway/internal/tracing": {},
 
 	// The provider builds without cgo for every platform: no SQL parser.

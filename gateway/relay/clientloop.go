@@ -63,7 +63,7 @@ func (c *clientLoop) run(ctx context.Context) error {
 
 func (c *clientLoop) protocolError(err error) error {
 	if errors.Is(err, errTooLarge) {
-		return refusal.New(refusal.TooLarge, "%v", err)
+		return refusal.New(refusal.MessageTooLarge, "%v", err)
 	}
 	return refusal.New(refusal.Protocol, "%v", err)
 }
@@ -83,7 +83,10 @@ func (c *clientLoop) read() error {
 	case err == nil:
 		return nil
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return refusal.New(refusal.SessionExpired, "the session was idle for longer than %v", c.cfg.Limits.Idle)
+		if c.queue.busy() {
+			return nil // it waits for an answer
+		}
+		return refusal.New(refusal.IdleTimeout, "the session was idle for longer than %v", c.cfg.Limits.Idle)
 	}
 	return lostBy(err, errClientLeft)
 }
@@ -93,7 +96,7 @@ func (c *clientLoop) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	_, err := c.cfg.Upstream.Write(c.out)
+	err := c.sent.to(c.cfg.Upstream, c.out)
 	if cap(c.out) > maxIdleBuffer {
 		c.out = nil
 	} else {
@@ -517,7 +520,14 @@ func (c *clientLoop) decide(ctx context.Context, ask *Ask) (*Permit, *refusal.Re
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	ctx = withWatch(ctx, func() func() { return c.watch(stop) })
+	c.deciding.Store(decidingNow)
 	permit, r := c.cfg.Guard.Decide(ctx, ask)
+	if c.deciding.Swap(decidingNothing) == decidingCancelled && r == nil {
+		if ask.Stage != StageBind {
+			c.queue.ignore(permit)
+		}
+		r = refusal.New(refusal.Cancelled, "canceling statement due to user request")
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errCancelled) {
 		return nil, nil, cause
 	}

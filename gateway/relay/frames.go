@@ -96,10 +96,7 @@ func (f *frames) next() (p piece, ok bool, err error) {
 	case total > f.limit:
 		return piece{}, false, fmt.Errorf("%w: type %q, %d bytes, at most %d", errTooLarge, typ, total, f.limit)
 	}
-	if total > len(f.buf) {
-		f.resize(total)
-	}
-	return piece{}, false, nil
+	return piece{}, false, nil // the buffer grows as the message comes, not as it says it will
 }
 
 // fill reads more, and invalidates what next gave out.

@@ -81,7 +81,7 @@ type queue struct {
 	entries  []*entry // oldest first, entries[head:]
 	head     int
 	skipping bool     // the server ignores everything until Sync
-	ignored  []*entry // executions that came while it did, to be reported
+	ignored  []*entry // executions that came while it did, or were cancelled in time: to be reported as skipped
 	copying  copyState
 	closed   bool
 }
@@ -253,6 +253,16 @@ func (q *queue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.changed.Broadcast()
+}
+
+// ignore has an execution reported as skipped that was permitted and then not
+// forwarded.
+func (q *queue) ignore(p *Permit) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p != nil {
+		q.ignored = append(q.ignored, &entry{permit: p})
+	}
 }
 
 // takeIgnored returns the executions that the server ignored because they came

@@ -83,14 +83,18 @@ type Config struct {
 type Session struct {
 	cfg    Config
 	client *clientWriter // both loops write through it
+	sent   writes        // to the upstream
 	queue  *queue        // expectations; both loops
 
 	status atomic.Uint32 // transaction status of the last ReadyForQuery: 'I', 'T' or 'E'
 
+	deciding atomic.Uint32 // whether the client loop is deciding, and a cancel request came meanwhile
+
 	holdMu   sync.Mutex
 	stopHold context.CancelCauseFunc // guarded by holdMu; nil unless a statement is held
 
-	end context.CancelCauseFunc // ends the session with a cause
+	end   context.CancelCauseFunc // ends the session with a cause; guarded by holdMu, nil before Run
+	ended *refusal.Refusal        // by End, before Run; guarded by holdMu
 }
 
 // errClientLeft ends a session whose client said goodbye or closed.
@@ -122,8 +126,12 @@ func (s *Session) Run(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	s.holdMu.Lock()
 	s.end = end
+	ended := s.ended
 	s.holdMu.Unlock()
 	defer end(nil)
+	if ended != nil {
+		end(ended)
+	}
 
 	var loops sync.WaitGroup
 	loops.Go(func() { end(newClientLoop(s).run(ctx)) })
@@ -178,20 +186,53 @@ func (s *Session) abandon() {
 func (s *Session) End(r *refusal.Refusal) {
 	s.holdMu.Lock()
 	end := s.end
+	s.ended = r
 	s.holdMu.Unlock()
 	if end != nil {
 		end(r)
 	}
 }
 
-// Cancel does what a client's cancel request asks for: it ends a hold, or
-// cancels upstream. It may be called from any goroutine.
+// Idle reports whether nothing runs and no transaction is open.
+func (s *Session) Idle() bool { return s.status.Load() == 'I' && !s.queue.busy() }
+
+// Writes returns how many writes to the client and to the upstream have begun
+// and ended: an odd count is within a write.
+func (s *Session) Writes() (client, upstream uint64) {
+	return s.client.writes.count.Load(), s.sent.count.Load()
+}
+
+// writes counts the beginnings and the ends of writes.
+type writes struct{ count atomic.Uint64 }
+
+// to writes b.
+func (w *writes) to(conn net.Conn, b []byte) error {
+	w.count.Add(1)
+	_, err := conn.Write(b)
+	w.count.Add(1)
+	return err
+}
+
+// States of Session.deciding.
+const (
+	decidingNothing uint32 = iota
+	decidingNow
+	decidingCancelled
+)
+
+// Cancel does what a client's cancel request asks for: it ends a hold, refuses
+// what is being decided, or cancels upstream. It may be called from any goroutine.
 func (s *Session) Cancel(ctx context.Context) error {
 	s.holdMu.Lock()
 	stop := s.stopHold
 	s.holdMu.Unlock()
 	if stop != nil {
 		stop(errCancelled)
+		return nil
+	}
+	// What is being decided has not come to the server, which would ignore a
+	// request that comes before it.
+	if !s.queue.busy() && s.deciding.CompareAndSwap(decidingNow, decidingCancelled) {
 		return nil
 	}
 	return s.cfg.Upstream.Cancel(ctx)
@@ -207,6 +248,7 @@ func (s *Session) Notice(message, hint string) {
 type clientWriter struct {
 	mu      sync.Mutex
 	conn    net.Conn
+	writes  writes
 	partial bool // a message has been written in part
 	ended   bool
 }
@@ -220,7 +262,7 @@ func (w *clientWriter) write(b []byte, partial bool) error {
 		return net.ErrClosed
 	}
 	w.partial = partial
-	if _, err := w.conn.Write(b); err != nil {
+	if err := w.writes.to(w.conn, b); err != nil {
 		return fmt.Errorf("write to the client: %w: %w", errClientLeft, err)
 	}
 	return nil
@@ -231,7 +273,7 @@ func (w *clientWriter) between(b []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.ended && !w.partial {
-		_, _ = w.conn.Write(b) // a lost client is noticed by its read loop
+		_ = w.writes.to(w.conn, b) // a lost client is noticed by its read loop
 	}
 }
 

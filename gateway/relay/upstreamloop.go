@@ -51,6 +51,9 @@ func (u *upstreamLoop) loop() error {
 		for {
 			p, ok, err := u.in.next()
 			if err != nil {
+				if errors.Is(err, errTooLarge) {
+					err = refusal.New(refusal.MessageTooLarge, "the database sent a row that cannot be masked: %v", err)
+				}
 				return errors.Join(u.flush(), fmt.Errorf("read upstream: %w", err))
 			}
 			if !ok {

@@ -17,6 +17,7 @@ var version = "0.1.0"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { <-ctx.Done(); stop() }() // a second signal ends the process at once
 	err := rootCommand().ExecuteContext(ctx)
 	stop()
 	var ended exitStatus

@@ -36,6 +36,7 @@ type gatewayFlags struct {
 	name           string
 	address        string
 	allowPlaintext bool
+	limits         gateway.Limits
 	source         sourceFlags
 }
 
@@ -44,6 +45,7 @@ func (f *gatewayFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.name, "gateway", "", "`name` of the gateway in the policy")
 	flags.StringVar(&f.address, "listen", "127.0.0.1:6432", "`address` that clients connect to")
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "let clients in without TLS; a token sent so can be stolen")
+	addLimits(cmd, &f.limits)
 	mustRegister(cmd.MarkFlagRequired("gateway"))
 }
 
@@ -121,7 +123,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 		approvals = client.Broker(f.name)
 	}
 	h.server = gateway.New(gateway.Config{
-		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Tracer: seen.tracer, Logger: log,
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Tracer: seen.tracer, Logger: log, Limits: f.limits,
 		Accept: accept.Config{
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,
