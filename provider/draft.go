@@ -117,6 +117,9 @@ func (d *draft) Create(ctx context.Context, req resource.CreateRequest, resp *re
 		return
 	}
 	stored, err := d.session.client.CreateObject(ctx, object)
+	if errors.Is(err, client.ErrExists) {
+		stored, err = d.adopt(ctx, object, err, &resp.Diagnostics)
+	}
 	switch {
 	case errors.Is(err, client.ErrExists):
 		resp.Diagnostics.AddAttributeError(path.Root("name"), fmt.Sprintf("The %s %q exists already", words(d.kind), object.ObjectName()),
@@ -128,6 +131,20 @@ func (d *draft) Create(ctx context.Context, req resource.CreateRequest, resp *re
 	}
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, etagKey, quote(stored.ETag))...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, d.state(ctx, plan, object, &resp.Diagnostics))...)
+}
+
+// adopt takes over an object that exists just as it is wanted, and returns
+// exists for any other: an apply that was interrupted may have made it, and
+// have had no time to remember.
+func (d *draft) adopt(ctx context.Context, object policylang.Object, exists error, diags *diag.Diagnostics) (client.Object, error) {
+	_, digest := describe(object, diags)
+	stored, err := d.session.client.Object(ctx, d.kind, object.ObjectName())
+	if err != nil || stored.Digest != digest.ValueString() {
+		return client.Object{}, exists
+	}
+	diags.AddAttributeWarning(path.Root("name"), fmt.Sprintf("The %s %q existed already", words(d.kind), object.ObjectName()),
+		"It is just as it is wanted here, as after an apply that was interrupted, and was taken over. If another state manages it, choose another name.")
+	return stored, nil
 }
 
 // Read implements resource.Resource.

@@ -271,6 +271,20 @@ func TestCreateRefusesWhatExists(t *testing.T) {
 	}
 }
 
+// An apply that is interrupted may have made what no state remembers.
+func TestCreateTakesOverWhatIsTheSame(t *testing.T) {
+	l := newLab(t)
+	p := l.protocol(t)
+	p.mustApply("postern_query_rule", nil, rule(nil))
+	state := p.mustApply("postern_query_rule", nil, rule(nil))
+	if plan := p.plan("postern_query_rule", state, rule(nil)); !plan.value.Equal(state.value) {
+		t.Errorf("a plan after that is not empty: %s", plan.value)
+	}
+	if _, failed := p.apply("postern_query_rule", state, rule(attributes{"when": "true"})); failed != "" {
+		t.Errorf("what was taken over cannot be changed: %s", failed)
+	}
+}
+
 func TestDeleteOfWhatIsGoneSucceeds(t *testing.T) {
 	l := newLab(t)
 	p := l.protocol(t)

@@ -18,7 +18,7 @@ func shopPolicy() *policylang.Policy {
 			Issuers: []policylang.Issuer{{Name: "corp", URL: "https://login.example.com", Audience: "postern"}},
 		}},
 		Identities:      []policylang.Identity{{Name: "ana", Kind: "human", When: "token.sub == 'u-17'"}},
-		QueryRules:      []policylang.QueryRule{{Name: "read", When: "statement.read_only", Effect: policylang.EffectAllow}},
+		QueryRules:      []policylang.QueryRule{{Name: "read", When: "statement.read_only && identity.kind == 'human'", Effect: policylang.EffectAllow}},
 		MaskingPolicies: []policylang.MaskingPolicy{{Name: "email", Columns: []string{"*.*.email"}, Transform: policylang.TransformRedact}},
 	}
 }

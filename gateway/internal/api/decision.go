@@ -1,10 +1,6 @@
 package api
 
-import (
-	"encoding/json"
-
-	"github.com/posternhq/postern/policylang"
-)
+import "github.com/posternhq/postern/policylang"
 
 // The limits of POST /v1/decisions.
 const (
@@ -16,7 +12,7 @@ const (
 // that is to decide them. Exactly one of Bundle and Policy is set.
 type DecisionsInput struct {
 	Bundle  string            `json:"bundle,omitempty"`  // digest of a stored bundle
-	Policy  json.RawMessage   `json:"policy,omitempty"`  // canonical, see policylang.Policy
+	Policy  []byte            `json:"policy,omitempty"`  // canonical, see policylang.Policy; base64 of it
 	Schemas map[string]string `json:"schemas,omitempty"` // DDL, by the name that requests give it
 	Tests   []policylang.Test `json:"tests"`
 }

@@ -12,7 +12,7 @@ import (
 // Bundle and Policy is set.
 type Question struct {
 	Bundle  string            `json:"bundle,omitempty"`  // digest
-	Policy  json.RawMessage   `json:"policy,omitempty"`  // canonical
+	Policy  []byte            `json:"policy,omitempty"`  // canonical
 	Schemas map[string]string `json:"schemas,omitempty"` // DDL by name
 	Tests   []policylang.Test `json:"tests"`
 }

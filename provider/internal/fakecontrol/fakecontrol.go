@@ -44,7 +44,7 @@ type Server struct {
 type Question struct {
 	Bundle  string            `json:"bundle"`
 	Policy  policylang.Policy `json:"-"`
-	Source  json.RawMessage   `json:"policy"` // canonical
+	Source  []byte            `json:"policy"` // canonical
 	Schemas map[string]string `json:"schemas"`
 	Tests   []policylang.Test `json:"tests"`
 }
