@@ -12,7 +12,9 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-func newApprovalGroupResource() resource.Resource {
+func newApprovalGroupResource() resource.Resource { return newApprovalGroup() }
+
+func newApprovalGroup() *draft {
 	return &draft{
 		kind: policylang.KindApprovalGroup,
 		description: "An approval group: who may approve statements that rules hold. Nobody approves a statement of their own. " +

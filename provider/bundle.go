@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/posternhq/postern/policylang/bundle"
@@ -24,6 +25,7 @@ type bundleResource struct {
 
 var (
 	_ resource.ResourceWithConfigure   = (*bundleResource)(nil)
+	_ resource.ResourceWithIdentity    = (*bundleResource)(nil)
 	_ resource.ResourceWithImportState = (*bundleResource)(nil)
 	_ resource.ResourceWithModifyPlan  = (*bundleResource)(nil)
 )
@@ -33,6 +35,12 @@ func newBundleResource() resource.Resource { return &bundleResource{} }
 // Metadata implements resource.Resource.
 func (r *bundleResource) Metadata(_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_bundle"
+	resp.ResourceBehavior.MutableIdentity = true // another policy has another digest
+}
+
+// IdentitySchema implements resource.ResourceWithIdentity.
+func (r *bundleResource) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
+	resp.IdentitySchema = identitySchema("digest", "Digest of the bundle.")
 }
 
 // Schema implements resource.Resource.
@@ -61,6 +69,7 @@ func (r *bundleResource) Schema(_ context.Context, _ resource.SchemaRequest, res
 	for _, p := range parts() {
 		attributes[p.attribute] = p.schema()
 	}
+	maps.Copy(attributes, signingKeyAttributes())
 	attributes["tests"] = testsAttribute()
 	attributes["schemas"] = schema.MapAttribute{
 		ElementType:         types.StringType,
@@ -102,23 +111,29 @@ func (r *bundleResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("digest"), digest)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("manifest"), manifest)...)
 
-	var state struct{ digest, key types.String }
-	if !req.State.Raw.IsNull() {
-		resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("digest"), &state.digest)...)
-		resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("signing_key_id"), &state.key)...)
-	}
-	key := r.plannedKey(digest.Equal(state.digest), state.key)
+	key := r.plannedKey(ctx, req, digest, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("signing_key_id"), key)...)
 }
 
 // plannedKey is the id of the key that signs. A plan can be made without a key,
 // and says so only if there is something to sign.
-func (r *bundleResource) plannedKey(uploaded bool, before types.String) types.String {
-	switch {
-	case r.session != nil && r.session.signer != nil:
-		return types.StringValue(r.session.signer.PublicKey().ID())
-	case uploaded && !before.IsNull():
-		return before
+func (r *bundleResource) plannedKey(ctx context.Context, req resource.ModifyPlanRequest, digest types.String, diags *diag.Diagnostics) types.String {
+	if key := r.session.signerOf(ctx, req.Config, diags); key != nil {
+		return types.StringValue(key.PublicKey().ID())
+	}
+	if req.State.Raw.IsNull() {
+		return types.StringUnknown()
+	}
+	var state, plan struct {
+		digest, key types.String
+		version     types.Int64
+	}
+	diags.Append(req.State.GetAttribute(ctx, path.Root("digest"), &state.digest)...)
+	diags.Append(req.State.GetAttribute(ctx, path.Root("signing_key_id"), &state.key)...)
+	diags.Append(req.State.GetAttribute(ctx, path.Root(signingKeyVersion), &state.version)...)
+	diags.Append(req.Plan.GetAttribute(ctx, path.Root(signingKeyVersion), &plan.version)...)
+	if digest.Equal(state.digest) && plan.version.Equal(state.version) && !state.key.IsNull() {
+		return state.key
 	}
 	return types.StringUnknown()
 }
@@ -127,7 +142,8 @@ func (r *bundleResource) plannedKey(uploaded bool, before types.String) types.St
 func (r *bundleResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var plan types.Object
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
-	if state, ok := r.upload(ctx, plan, &resp.Diagnostics); ok {
+	if state, ok := r.upload(ctx, plan, req.Config, &resp.Diagnostics); ok {
+		setDigestIdentity(ctx, resp.Identity, state, &resp.Diagnostics)
 		resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 	}
 }
@@ -147,10 +163,12 @@ func (r *bundleResource) Update(ctx context.Context, req resource.UpdateRequest,
 		if resp.Diagnostics.HasError() {
 			return
 		}
+		setDigestIdentity(ctx, resp.Identity, plan, &resp.Diagnostics)
 		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 		return
 	}
-	if state, ok := r.upload(ctx, plan, &resp.Diagnostics); ok {
+	if state, ok := r.upload(ctx, plan, req.Config, &resp.Diagnostics); ok {
+		setDigestIdentity(ctx, resp.Identity, state, &resp.Diagnostics)
 		resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 	}
 }
@@ -174,8 +192,12 @@ func sameAttributes(a, b types.Object, names ...string) bool {
 }
 
 // upload seals and stores what is planned, and returns the state.
-func (r *bundleResource) upload(ctx context.Context, plan types.Object, diags *diag.Diagnostics) (types.Object, bool) {
-	if diags.HasError() || !r.session.connected(diags) || !r.session.canSign(diags) {
+func (r *bundleResource) upload(ctx context.Context, plan types.Object, config tfsdk.Config, diags *diag.Diagnostics) (types.Object, bool) {
+	if diags.HasError() || !r.session.connected(diags) {
+		return types.Object{}, false
+	}
+	signer := r.session.signerOf(ctx, config, diags)
+	if !canSign(signer, diags) {
 		return types.Object{}, false
 	}
 	in := r.gather(ctx, plan.Attributes(), diags)
@@ -191,7 +213,7 @@ func (r *bundleResource) upload(ctx context.Context, plan types.Object, diags *d
 	if diags.HasError() {
 		return types.Object{}, false
 	}
-	sealed, err := bundle.Seal(&in.policy, r.session.signer)
+	sealed, err := bundle.Seal(&in.policy, signer)
 	if err != nil {
 		diags.AddError("The bundle cannot be sealed", explain(err))
 		return types.Object{}, false
@@ -203,7 +225,7 @@ func (r *bundleResource) upload(ctx context.Context, plan types.Object, diags *d
 	state := with(ctx, plan, map[string]attr.Value{
 		"digest":         digest,
 		"manifest":       manifest,
-		"signing_key_id": types.StringValue(r.session.signer.PublicKey().ID()),
+		"signing_key_id": types.StringValue(signer.PublicKey().ID()),
 	}, diags)
 	return state, !diags.HasError()
 }
@@ -218,6 +240,7 @@ func (r *bundleResource) Read(ctx context.Context, req resource.ReadRequest, res
 	if resp.Diagnostics.HasError() || !r.session.connected(&resp.Diagnostics) {
 		return
 	}
+	setIdentity(ctx, resp.Identity, "digest", digest.ValueString(), &resp.Diagnostics) // what is gone has one too
 	sealed, err := r.session.client.Bundle(ctx, digest.ValueString())
 	if errors.Is(err, client.ErrNotFound) {
 		resp.State.RemoveResource(ctx)
@@ -257,5 +280,5 @@ func (r *bundleResource) Delete(ctx context.Context, req resource.DeleteRequest,
 
 // ImportState implements resource.ResourceWithImportState. The id is the digest.
 func (r *bundleResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	resource.ImportStatePassthroughID(ctx, path.Root("digest"), req, resp)
+	resource.ImportStatePassthroughWithIdentity(ctx, path.Root("digest"), path.Root("digest"), req, resp)
 }

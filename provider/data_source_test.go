@@ -142,22 +142,52 @@ func TestFunctionErrors(t *testing.T) {
 	}
 }
 
-func TestEphemeralToken(t *testing.T) {
+// open opens an ephemeral resource.
+func (p *protocol) open(typeName string, config attributes) (result tftypes.Value, failed string) {
+	p.t.Helper()
+	ty := p.schema.EphemeralResourceSchemas[typeName].ValueType()
+	resp, err := p.server.OpenEphemeralResource(p.t.Context(), &tfprotov6.OpenEphemeralResourceRequest{
+		TypeName: typeName, Config: p.encode(ty, p.object(ty, config)),
+	})
+	must(p.t, err)
+	if failed := errorsOf(resp.Diagnostics); failed != "" {
+		return tftypes.Value{}, failed
+	}
+	return p.decode(ty, resp.Result), ""
+}
+
+func TestEphemeralAPIToken(t *testing.T) {
 	l := newLab(t)
 	p := l.protocol(t)
-	ty := p.schema.EphemeralResourceSchemas["postern_token"].ValueType()
-	config := attributes{"name": "gateway of orders", "roles": []string{"gateway:orders"}, "expires_in": "10m"}
-	resp, err := p.server.OpenEphemeralResource(t.Context(), &tfprotov6.OpenEphemeralResourceRequest{
-		TypeName: "postern_token", Config: p.encode(ty, p.object(ty, config)),
-	})
-	must(t, err)
-	if failed := errorsOf(resp.Diagnostics); failed != "" {
-		t.Fatal(failed)
-	}
-	if got := text(t, p.decode(ty, resp.Result), "token"); got != "pst_minted_1" {
-		t.Errorf("token is %q", got)
+	got, failed := p.open("postern_api_token", attributes{"name": "gateway of orders", "roles": []string{"gateway:orders"}, "expires_in": "10m"})
+	if failed != "" || text(t, got, "token") != "pst_minted_1" {
+		t.Errorf("token is %s (%s)", got, failed)
 	}
 	if m := l.control.Minted(); len(m) != 1 || m[0].Roles[0] != "gateway:orders" || m[0].ExpiresIn != "10m" {
 		t.Errorf("minted %+v", m)
+	}
+}
+
+func TestEphemeralToken(t *testing.T) {
+	l := newLab(t)
+	p := l.protocol(t)
+	got, failed := p.open("postern_token", attributes{"gateway": "orders", "subject_token": "oidc-ana"})
+	if failed != "" || text(t, got, "token") != "credential for orders" || text(t, got, "username") != "ana" || text(t, got, "subject") != "ana" ||
+		text(t, got, "address") != "db.example.com:6432" || !strings.HasSuffix(text(t, got, "expires_at"), "Z") {
+		t.Errorf("credential is %s (%s)", got, failed)
+	}
+	got, failed = p.open("postern_token", attributes{"gateway": "orders", "subject_token": "oidc-ana", "actor_token": " by robot"})
+	if failed != "" || text(t, got, "subject") != "ana by robot" {
+		t.Errorf("credential is %s (%s)", got, failed)
+	}
+	// The provider's own token is an API token here, which is nobody's.
+	_, failed = p.open("postern_token", attributes{"gateway": "orders"})
+	wantError(t, failed, "Cannot mint a credential for gateway orders", "the token is not accepted (get another)")
+	if strings.Contains(failed, fakecontrol.Token) {
+		t.Errorf("the error shows the token: %s", failed)
+	}
+	job := l.protocolWith(t, attributes{"endpoint": l.control.URL, "token": "oidc-orders_ci"})
+	if got, failed = job.open("postern_token", attributes{"gateway": "orders"}); failed != "" || text(t, got, "username") != "orders_ci" {
+		t.Errorf("credential is %s (%s)", got, failed)
 	}
 }

@@ -34,6 +34,7 @@ type draft struct {
 
 var (
 	_ resource.ResourceWithConfigure      = (*draft)(nil)
+	_ resource.ResourceWithIdentity       = (*draft)(nil)
 	_ resource.ResourceWithImportState    = (*draft)(nil)
 	_ resource.ResourceWithModifyPlan     = (*draft)(nil)
 	_ resource.ResourceWithValidateConfig = (*draft)(nil)
@@ -68,6 +69,11 @@ func (d *draft) Schema(_ context.Context, _ resource.SchemaRequest, resp *resour
 		MarkdownDescription: "`sha256:` and the SHA-256 of `definition`. Known at plan.",
 	}
 	resp.Schema = schema.Schema{MarkdownDescription: d.description, Attributes: attributes}
+}
+
+// IdentitySchema implements resource.ResourceWithIdentity.
+func (d *draft) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
+	resp.IdentitySchema = identitySchema("name", "Name of the "+words(d.kind)+".")
 }
 
 // Configure implements resource.ResourceWithConfigure.
@@ -130,6 +136,7 @@ func (d *draft) Create(ctx context.Context, req resource.CreateRequest, resp *re
 		return
 	}
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, etagKey, quote(stored.ETag))...)
+	setIdentity(ctx, resp.Identity, "name", object.ObjectName(), &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, d.state(ctx, plan, object, &resp.Diagnostics))...)
 }
 
@@ -156,6 +163,7 @@ func (d *draft) Read(ctx context.Context, req resource.ReadRequest, resp *resour
 	if resp.Diagnostics.HasError() || !d.session.connected(&resp.Diagnostics) {
 		return
 	}
+	setIdentity(ctx, resp.Identity, "name", name.ValueString(), &resp.Diagnostics) // what is gone has one too
 	stored, err := d.session.client.Object(ctx, d.kind, name.ValueString())
 	if errors.Is(err, client.ErrNotFound) {
 		resp.State.RemoveResource(ctx)
@@ -204,6 +212,7 @@ func (d *draft) Update(ctx context.Context, req resource.UpdateRequest, resp *re
 		return
 	}
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, etagKey, quote(stored.ETag))...)
+	setIdentity(ctx, resp.Identity, "name", object.ObjectName(), &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, d.state(ctx, plan, object, &resp.Diagnostics))...)
 }
 
@@ -223,7 +232,7 @@ func (d *draft) Delete(ctx context.Context, req resource.DeleteRequest, resp *re
 
 // ImportState implements resource.ResourceWithImportState. The id is the name.
 func (d *draft) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	resource.ImportStatePassthroughID(ctx, path.Root("name"), req, resp)
+	resource.ImportStatePassthroughWithIdentity(ctx, path.Root("name"), path.Root("name"), req, resp)
 }
 
 func (d *draft) decode(value types.Object, diags *diag.Diagnostics) (tfmodel.Decoded, bool) {

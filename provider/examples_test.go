@@ -48,7 +48,7 @@ func newCLI(t *testing.T, configFile string) *cli {
 	l.control.SetProcesses("orders", fakecontrol.Process{Name: "p1"}, fakecontrol.Process{Name: "p2"})
 	return &cli{lab: l, dir: t.TempDir(), env: append(os.Environ(),
 		"TF_CLI_CONFIG_FILE="+configFile, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "TF_CLI_ARGS=-no-color",
-		"POSTERN_ENDPOINT="+l.control.URL, "POSTERN_TOKEN="+fakecontrol.Token, "POSTERN_SIGNING_KEY="+l.key.Secret())}
+		"TF_VAR_id_token=oidc-orders_ci", "POSTERN_ENDPOINT="+l.control.URL, "POSTERN_TOKEN="+fakecontrol.Token, "POSTERN_SIGNING_KEY="+l.key.Secret())}
 }
 
 // run runs a Terraform command and returns what it prints and its exit code.
@@ -102,7 +102,7 @@ func testExamples(t *testing.T, configFile string) {
 	files, err := filepath.Glob(filepath.Join(examples, "*", "*", "*.tf"))
 	must(t, err)
 	files = slices.DeleteFunc(files, func(name string) bool { return strings.Contains(name, "stories") })
-	if len(files) < 13 {
+	if len(files) < 15 {
 		t.Fatalf("only %d examples were found", len(files))
 	}
 	for _, file := range files {
@@ -112,6 +112,9 @@ func testExamples(t *testing.T, configFile string) {
 			both := simplePolicy("orders-staging", "read")
 			both.Gateways = append(both.Gateways, policylang.Gateway{Name: "orders-production", Upstream: policylang.Upstream{Host: "db"}})
 			c.control.Publish("orders-staging", both, c.other, "")
+			c.control.Decide(func(fakecontrol.Question) []map[string]any {
+				return []map[string]any{{"passed": true, "effect": "allow", "columns": []map[string]any{{"name": "email", "action": "mask"}}}, {"passed": true}}[:1+strings.Count(file, "postern_bundle")]
+			})
 			c.control.SetProcesses("orders-production", fakecontrol.Process{Name: "p1"})
 			if strings.Contains(file, "data-sources") {
 				c.control.Publish("orders", simplePolicy("orders", "read"), c.other, "")

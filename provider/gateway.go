@@ -10,7 +10,9 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-func newGatewayResource() resource.Resource {
+func newGatewayResource() resource.Resource { return newGateway() }
+
+func newGateway() *draft {
 	return &draft{
 		kind: policylang.KindGateway,
 		description: "A gateway: where its PostgreSQL is, whose tokens it accepts, and what becomes of a statement that no rule mentions. " +

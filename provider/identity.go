@@ -8,7 +8,9 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-func newIdentityResource() resource.Resource {
+func newIdentityResource() resource.Resource { return newIdentity() }
+
+func newIdentity() *draft {
 	return &draft{
 		kind: policylang.KindIdentity,
 		description: "An identity: which verified tokens belong to whom. With `name_from`, one identity covers many people. " +

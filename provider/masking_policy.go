@@ -9,7 +9,9 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-func newMaskingPolicyResource() resource.Resource {
+func newMaskingPolicyResource() resource.Resource { return newMaskingPolicy() }
+
+func newMaskingPolicy() *draft {
 	return &draft{
 		kind: policylang.KindMaskingPolicy,
 		description: "A masking policy: columns whose values are masked for everybody but those for whom `unless` is true, wherever in a result they appear. " +

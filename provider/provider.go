@@ -26,10 +26,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/hashicorp/terraform-plugin-framework/list"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
@@ -60,6 +62,8 @@ func New(version string) func() provider.Provider {
 var (
 	_ provider.ProviderWithFunctions          = (*posternProvider)(nil)
 	_ provider.ProviderWithEphemeralResources = (*posternProvider)(nil)
+	_ provider.ProviderWithListResources      = (*posternProvider)(nil)
+	_ provider.ProviderWithActions            = (*posternProvider)(nil)
 )
 
 type posternProvider struct {
@@ -132,6 +136,7 @@ func (p *posternProvider) Configure(ctx context.Context, req provider.ConfigureR
 		return
 	}
 	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = s, s, s
+	resp.ListResourceData, resp.ActionData = s, s
 }
 
 // client returns nil while the configuration is not known yet.
@@ -217,7 +222,17 @@ func (p *posternProvider) DataSources(context.Context) []func() datasource.DataS
 
 // EphemeralResources implements provider.ProviderWithEphemeralResources.
 func (p *posternProvider) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
-	return []func() ephemeral.EphemeralResource{newTokenEphemeralResource}
+	return []func() ephemeral.EphemeralResource{newTokenEphemeralResource, newAPITokenEphemeralResource}
+}
+
+// ListResources implements provider.ProviderWithListResources.
+func (p *posternProvider) ListResources(context.Context) []func() list.ListResource {
+	return listable()
+}
+
+// Actions implements provider.ProviderWithActions.
+func (p *posternProvider) Actions(context.Context) []func() action.Action {
+	return []func() action.Action{newRollbackAction}
 }
 
 // Functions implements provider.ProviderWithFunctions.

@@ -10,7 +10,9 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-func newQueryRuleResource() resource.Resource {
+func newQueryRuleResource() resource.Resource { return newQueryRule() }
+
+func newQueryRule() *draft {
 	return &draft{
 		kind: policylang.KindQueryRule,
 		description: "A query rule: decides about statements. The order of rules never matters: a matching `deny` wins over `hold`, `hold` over `allow`, " +

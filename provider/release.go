@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
+	"github.com/posternhq/postern/provider/internal/client"
 )
 
 // releaseResource says which bundle a gateway must run. It is the one resource
@@ -34,6 +36,7 @@ type releaseResource struct {
 
 var (
 	_ resource.ResourceWithConfigure   = (*releaseResource)(nil)
+	_ resource.ResourceWithIdentity    = (*releaseResource)(nil)
 	_ resource.ResourceWithImportState = (*releaseResource)(nil)
 	_ resource.ResourceWithModifyPlan  = (*releaseResource)(nil)
 )
@@ -66,6 +69,8 @@ type releaseModel struct {
 	Revision           types.Int64    `tfsdk:"revision"`
 	Changes            types.List     `tfsdk:"changes"`
 	Acknowledged       types.Bool     `tfsdk:"acknowledged"`
+	SigningKey         types.String   `tfsdk:"signing_key_wo"`
+	SigningKeyVersion  types.Int64    `tfsdk:"signing_key_wo_version"`
 	Timeouts           timeouts.Value `tfsdk:"timeouts"`
 }
 
@@ -156,6 +161,12 @@ func (r *releaseResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			}),
 		},
 	}
+	maps.Copy(resp.Schema.Attributes, signingKeyAttributes())
+}
+
+// IdentitySchema implements resource.ResourceWithIdentity.
+func (r *releaseResource) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
+	resp.IdentitySchema = identitySchema("gateway", "Name of the gateway.")
 }
 
 // Configure implements resource.ResourceWithConfigure.
@@ -183,7 +194,9 @@ func (r *releaseResource) Create(ctx context.Context, req resource.CreateRequest
 	if exists && !r.mayReplace(plan, live, &resp.Diagnostics) {
 		return
 	}
-	if !r.publish(ctx, &plan, live.Bundle, &resp.Diagnostics) {
+	if live.Bundle == plan.Bundle.ValueString() {
+		r.released(ctx, &plan, live, live.Bundle, &resp.Diagnostics)
+	} else if signer := r.session.signerOf(ctx, req.Config, &resp.Diagnostics); !r.publish(ctx, &plan, live.Bundle, signer, &resp.Diagnostics) {
 		return
 	}
 	if err := r.awaitGateways(ctx, plan, wait); err != nil {
@@ -191,6 +204,7 @@ func (r *releaseResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	plan.Acknowledged = types.BoolValue(true)
+	setIdentity(ctx, resp.Identity, "gateway", plan.Gateway.ValueString(), &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 }
 
@@ -202,6 +216,7 @@ func (r *releaseResource) Read(ctx context.Context, req resource.ReadRequest, re
 	if resp.Diagnostics.HasError() || !r.session.connected(&resp.Diagnostics) {
 		return
 	}
+	setIdentity(ctx, resp.Identity, "gateway", state.Gateway.ValueString(), &resp.Diagnostics) // what is gone has one too
 	live, exists, err := r.session.live(ctx, state.Gateway.ValueString())
 	switch {
 	case err != nil:
@@ -241,9 +256,12 @@ func (r *releaseResource) Update(ctx context.Context, req resource.UpdateRequest
 	if resp.Diagnostics.HasError() || !r.session.connected(&resp.Diagnostics) {
 		return
 	}
-	publishes := !plan.Bundle.Equal(state.LiveBundle)
-	if publishes && !r.publish(ctx, &plan, state.LiveBundle.ValueString(), &resp.Diagnostics) {
-		return
+	publishes := plan.publishes(state)
+	if publishes {
+		signer := r.session.signerOf(ctx, req.Config, &resp.Diagnostics)
+		if !r.publish(ctx, &plan, state.LiveBundle.ValueString(), signer, &resp.Diagnostics) {
+			return
+		}
 	}
 	if publishes || !state.Acknowledged.ValueBool() {
 		err := r.awaitGateways(ctx, plan, wait)
@@ -252,6 +270,7 @@ func (r *releaseResource) Update(ctx context.Context, req resource.UpdateRequest
 		}
 		plan.Acknowledged = types.BoolValue(err == nil)
 	}
+	setIdentity(ctx, resp.Identity, "gateway", plan.Gateway.ValueString(), &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 }
 
@@ -273,7 +292,7 @@ func (r *releaseResource) Delete(ctx context.Context, req resource.DeleteRequest
 	}
 	denied := state
 	denied.Bundle, denied.Note = types.StringValue(digest), types.StringValue("postern_release was destroyed with on_destroy = \"deny_all\"")
-	if state.LiveBundle.ValueString() != digest && !r.publish(ctx, &denied, state.LiveBundle.ValueString(), &resp.Diagnostics) {
+	if state.LiveBundle.ValueString() != digest && !r.publish(ctx, &denied, state.LiveBundle.ValueString(), r.session.signer, &resp.Diagnostics) {
 		return
 	}
 	if err := r.awaitGateways(ctx, denied, wait); err != nil {
@@ -284,56 +303,64 @@ func (r *releaseResource) Delete(ctx context.Context, req resource.DeleteRequest
 // ImportState implements resource.ResourceWithImportState. The id is the
 // gateway's name.
 func (r *releaseResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	resource.ImportStatePassthroughID(ctx, path.Root("gateway"), req, resp)
+	resource.ImportStatePassthroughWithIdentity(ctx, path.Root("gateway"), path.Root("gateway"), req, resp)
+}
+
+// publishes reports whether an update has something to release: another bundle
+// than is live, or the same with another key.
+func (m *releaseModel) publishes(state releaseModel) bool {
+	return !m.Bundle.Equal(state.LiveBundle) || !m.SigningKeyVersion.Equal(state.SigningKeyVersion)
 }
 
 // publish signs and publishes plan.Bundle, provided that expected is live, and
-// fills in what is known then. What is live already is not published again.
-func (r *releaseResource) publish(ctx context.Context, plan *releaseModel, expected string, diags *diag.Diagnostics) bool {
+// fills in what is known then.
+func (r *releaseResource) publish(ctx context.Context, plan *releaseModel, expected string, signer *bundle.PrivateKey, diags *diag.Diagnostics) bool {
 	gateway := plan.Gateway.ValueString()
 	live, _, err := r.session.live(ctx, gateway)
-	if err != nil {
+	switch {
+	case err != nil:
 		failRelease(*plan, err, diags)
 		return false
-	}
-	if live.Bundle != expected {
+	case live.Bundle != expected:
 		failStale(*plan, live, diags)
 		return false
+	case !canSign(signer, diags) || !r.hasGateway(ctx, *plan, diags):
+		return false
 	}
-	if live.Bundle != plan.Bundle.ValueString() {
-		if !r.session.canSign(diags) || !r.hasGateway(ctx, *plan, diags) {
-			return false
-		}
-		signed, err := bundle.SealRelease(bundle.Release{
-			Gateway: gateway, Bundle: plan.Bundle.ValueString(), Predecessor: live.Bundle,
-			Revision: live.Revision + 1, Time: r.session.now(), Note: plan.Note.ValueString(),
-		}, r.session.signer)
-		if err != nil {
-			diags.AddError("The release cannot be signed", explain(err))
-			return false
-		}
-		live, err = r.session.client.Publish(ctx, gateway, expected, signed)
-		if err != nil {
-			failPublish(*plan, err, diags)
-			return false
-		}
+	signed, err := bundle.SealRelease(bundle.Release{
+		Gateway: gateway, Bundle: plan.Bundle.ValueString(), Predecessor: live.Bundle,
+		Revision: live.Revision + 1, Time: r.session.now(), Note: plan.Note.ValueString(),
+	}, signer)
+	if err != nil {
+		diags.AddError("The release cannot be signed", explain(err))
+		return false
 	}
+	live, err = r.session.client.Publish(ctx, gateway, expected, signed)
+	if err != nil {
+		failPublish(*plan, err, diags)
+		return false
+	}
+	r.released(ctx, plan, live, expected, diags)
+	return !diags.HasError()
+}
+
+// released fills in what is known once plan.Bundle is live.
+func (r *releaseResource) released(ctx context.Context, plan *releaseModel, live client.Release, before string, diags *diag.Diagnostics) {
 	plan.LiveBundle = types.StringValue(live.Bundle)
 	plan.Predecessor = types.StringValue(live.Predecessor)
 	plan.Revision = types.Int64Value(int64(live.Revision))
 	if plan.Changes.IsUnknown() {
-		plan.Changes = r.changes(ctx, expected, plan.Bundle.ValueString(), diags)
+		plan.Changes = r.changes(ctx, before, plan.Bundle.ValueString(), diags)
 	}
 	if plan.Changes.IsUnknown() { // what was live is nowhere to be found
 		plan.Changes = types.ListNull(types.StringType)
 	}
-	return !diags.HasError()
 }
 
 // uploadDenyAll makes and uploads a bundle that refuses everybody on the
 // gateway, from what is live there.
 func (r *releaseResource) uploadDenyAll(ctx context.Context, state releaseModel, diags *diag.Diagnostics) (digest string, ok bool) {
-	if !r.session.canSign(diags) {
+	if !canSign(r.session.signer, diags) {
 		return "", false
 	}
 	live, err := r.session.policy(ctx, state.LiveBundle.ValueString())

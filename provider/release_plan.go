@@ -91,7 +91,7 @@ func (r *releaseResource) planCreate(ctx context.Context, plan *releaseModel, di
 }
 
 func (r *releaseResource) planUpdate(ctx context.Context, plan *releaseModel, state releaseModel, diags *diag.Diagnostics) {
-	if plan.Bundle.Equal(state.LiveBundle) {
+	if !plan.publishes(state) {
 		plan.LiveBundle, plan.Predecessor, plan.Revision, plan.Changes = state.LiveBundle, state.Predecessor, state.Revision, state.Changes
 		plan.Acknowledged = types.BoolValue(true)
 		return

@@ -151,14 +151,3 @@ func (c *policyCache) put(digest string, p policylang.Policy) {
 	defer c.mu.Unlock()
 	c.byDigest[digest] = p
 }
-
-// canSign reports whether there is a key to sign with, and says so if there is
-// none.
-func (s *session) canSign(diags *diag.Diagnostics) bool {
-	if s.signer == nil {
-		diags.AddError("There is no key to sign with",
-			"Publishing needs the private key that gateways trust: set "+envSigningKey+" in the environment, or signing_key in the provider's block.")
-		return false
-	}
-	return true
-}

@@ -2,18 +2,17 @@ package provider
 
 import (
 	"context"
-	"errors"
+	"time"
 
-	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral/schema"
-	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/posternhq/postern/provider/internal/client"
 )
 
-// tokenEphemeral mints an API token that is in no plan and no state.
+// tokenEphemeral is a database credential of minutes, which is in no plan and no
+// state.
 type tokenEphemeral struct {
 	session *session
 }
@@ -23,10 +22,14 @@ var _ ephemeral.EphemeralResourceWithConfigure = (*tokenEphemeral)(nil)
 func newTokenEphemeralResource() ephemeral.EphemeralResource { return &tokenEphemeral{} }
 
 type tokenModel struct {
-	Name      types.String `tfsdk:"name"`
-	Roles     types.Set    `tfsdk:"roles"`
-	ExpiresIn types.String `tfsdk:"expires_in"`
-	Token     types.String `tfsdk:"token"`
+	Gateway      types.String `tfsdk:"gateway"`
+	SubjectToken types.String `tfsdk:"subject_token"`
+	ActorToken   types.String `tfsdk:"actor_token"`
+	Token        types.String `tfsdk:"token"`
+	Username     types.String `tfsdk:"username"`
+	Subject      types.String `tfsdk:"subject"`
+	Address      types.String `tfsdk:"address"`
+	ExpiresAt    types.String `tfsdk:"expires_at"`
 }
 
 // Metadata implements ephemeral.EphemeralResource.
@@ -37,27 +40,43 @@ func (e *tokenEphemeral) Metadata(_ context.Context, req ephemeral.MetadataReque
 // Schema implements ephemeral.EphemeralResource.
 func (e *tokenEphemeral) Schema(_ context.Context, _ ephemeral.SchemaRequest, resp *ephemeral.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "A new API token of the control plane, in no plan and no state: hand it to a write-only argument, such as that of a secret store. " +
-			"Each run mints another one, and it ends by itself. The provider's own token must be of role `admin`. Terraform 1.10 or later.",
+		MarkdownDescription: "A database credential: the password with which a provider for PostgreSQL logs in at a gateway, in no plan and no state. " +
+			"The control plane mints it for whoever a token of an identity provider is of, if the gateway's policy knows them, and it lives for minutes. Terraform 1.10 or later.",
 		Attributes: map[string]schema.Attribute{
-			"name": schema.StringAttribute{
+			"gateway": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "What the token is for, as lists of tokens show it.",
+				MarkdownDescription: "Gateway that the credential is for. It is good at no other.",
 			},
-			"roles": schema.SetAttribute{
-				ElementType:         types.StringType,
-				Required:            true,
-				MarkdownDescription: "What it may do: `viewer`, `author`, `approver`, `auditor`, `admin`, or `gateway:NAME` for the processes of a gateway.",
-				Validators:          []validator.Set{setvalidator.SizeAtLeast(1)},
-			},
-			"expires_in": schema.StringAttribute{
+			"subject_token": schema.StringAttribute{
 				Optional:            true,
-				MarkdownDescription: "How long it is good for; `1h` unless set.",
+				Sensitive:           true,
+				MarkdownDescription: "OpenID Connect token of whom the credential is for, such as the pipeline's. The provider's own `token` unless set, which must then be one.",
+			},
+			"actor_token": schema.StringAttribute{
+				Optional:            true,
+				Sensitive:           true,
+				MarkdownDescription: "OpenID Connect token of an agent that acts for the subject.",
 			},
 			"token": schema.StringAttribute{
 				Computed:            true,
 				Sensitive:           true,
-				MarkdownDescription: "The token.",
+				MarkdownDescription: "The credential: the password.",
+			},
+			"username": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "PostgreSQL role to log in as.",
+			},
+			"subject": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "Whose it is, by the gateway's policy.",
+			},
+			"address": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "Where the gateway is, as `host:port`; empty if the control plane was not told.",
+			},
+			"expires_at": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "Until when a connection can be opened with it (RFC 3339).",
 			},
 		},
 	}
@@ -75,22 +94,14 @@ func (e *tokenEphemeral) Open(ctx context.Context, req ephemeral.OpenRequest, re
 	if resp.Diagnostics.HasError() || !e.session.connected(&resp.Diagnostics) {
 		return
 	}
-	r := client.TokenRequest{Name: m.Name.ValueString(), ExpiresIn: "1h"}
-	resp.Diagnostics.Append(m.Roles.ElementsAs(ctx, &r.Roles, false)...)
-	if v := m.ExpiresIn.ValueString(); v != "" {
-		r.ExpiresIn = v
-	}
-	if resp.Diagnostics.HasError() {
-		return
-	}
-	token, err := e.session.client.MintToken(ctx, r)
-	if err == nil && token == "" {
-		err = errors.New("the control plane returned no token")
-	}
+	c, err := e.session.client.Credential(ctx, client.CredentialRequest{
+		Gateway: m.Gateway.ValueString(), SubjectToken: m.SubjectToken.ValueString(), ActorToken: m.ActorToken.ValueString(),
+	})
 	if err != nil {
-		resp.Diagnostics.AddError("Cannot mint the token", explain(err))
+		resp.Diagnostics.AddError("Cannot mint a credential for gateway "+m.Gateway.ValueString(), explain(err))
 		return
 	}
-	m.Token = types.StringValue(token)
+	m.Token, m.Username, m.Subject, m.Address = types.StringValue(c.Token), types.StringValue(c.DatabaseRole), types.StringValue(c.Subject), types.StringValue(c.Address)
+	m.ExpiresAt = types.StringValue(e.session.now().Add(time.Duration(c.ExpiresIn) * time.Second).UTC().Format(time.RFC3339))
 	resp.Diagnostics.Append(resp.Result.Set(ctx, m)...)
 }

@@ -1,11 +1,21 @@
-# A token for the processes of a gateway, in no plan and no state.
-ephemeral "postern_token" "orders" {
-  name       = "gateway orders"
-  roles      = ["gateway:orders"]
-  expires_in = "720h"
+variable "id_token" {
+  description = "OpenID Connect token of the pipeline, as its platform hands it out."
+  type        = string
+  ephemeral   = true
+  sensitive   = true
 }
 
-# Hand it to a write-only argument, such as that of a secret store:
+# A password of minutes for the pipeline, in no plan and no state.
+ephemeral "postern_token" "orders" {
+  gateway       = "orders"
+  subject_token = var.id_token
+}
+
+# Log in at the gateway with it:
 #
-#   secret_string_wo         = ephemeral.postern_token.orders.token
-#   secret_string_wo_version = 1
+#   provider "postgresql" {
+#     host     = "orders.postern.example.com"
+#     sslmode  = "verify-full"
+#     username = ephemeral.postern_token.orders.username
+#     password = ephemeral.postern_token.orders.token
+#   }

@@ -38,4 +38,22 @@ resource "postern_bundle" "orders" {
   masking_policies = {
     ssn = { columns = ["*.*.ssn"], transform = "redact" }
   }
+
+  # What must hold of the policy: a plan that breaks it fails.
+  schemas = {
+    shop = "create table customers (id int, name text, ssn text)"
+  }
+  tests = {
+    "an engineer reads customers and sees no SSN" = {
+      identity = postern_identity.ana.name
+      sql      = "select name, ssn from customers"
+      schema   = "shop"
+      expect   = { effect = "allow", masked = ["ssn"] }
+    }
+    "an engineer changes nothing" = {
+      identity = postern_identity.ana.name
+      sql      = "update customers set name = 'x' where id = 1"
+      expect   = { effect = "deny" }
+    }
+  }
 }

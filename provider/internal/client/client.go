@@ -155,6 +155,8 @@ type call struct {
 	// repeatable says that sending the request twice does what sending it once
 	// does.
 	repeatable bool
+	// anonymous sends no token: the body has one.
+	anonymous bool
 }
 
 // answer is what came back, with a status below 300.
@@ -223,7 +225,9 @@ func (c *Client) sendOnce(ctx context.Context, r call) (answer, error) {
 	for name, values := range r.header {
 		req.Header[name] = values
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	if !r.anonymous {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "terraform-provider-postern/"+c.version)
 	if len(r.body) > 0 && req.Header.Get("Content-Type") == "" {

@@ -73,8 +73,22 @@ func newError(resp *http.Response, body []byte) *Error {
 	}
 	// What is not the API's own error (a proxy's page) has no message to show.
 	if err := json.Unmarshal(body, &doc); err != nil {
+		e.readOAuth(body)
 		return e
 	}
 	e.Code, e.Message, e.Hint, e.Live = doc.Error.Code, doc.Error.Message, doc.Error.Hint, doc.Live
 	return e
+}
+
+// readOAuth reads a refusal as the token endpoint words it (RFC 6749, section
+// 5.2).
+func (e *Error) readOAuth(body []byte) {
+	var doc struct {
+		Code    string `json:"error"`
+		Message string `json:"error_description"`
+		Hint    string `json:"hint"`
+	}
+	if json.Unmarshal(body, &doc) == nil {
+		e.Code, e.Message, e.Hint = doc.Code, doc.Message, doc.Hint
+	}
 }

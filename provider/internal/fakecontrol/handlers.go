@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posternhq/postern/policylang"
@@ -30,6 +31,8 @@ func (s *Server) handler() http.Handler {
 	s.mux.HandleFunc("GET /v1/gateways/{gateway}/instances", s.getInstances)
 	s.mux.HandleFunc("POST /v1/tokens", s.postToken)
 	s.mux.HandleFunc("POST /v1/decisions", s.postDecisions)
+	s.mux.HandleFunc("GET /v1/objects/{kind}", s.listObjects)
+	s.mux.HandleFunc("GET /v1/bundles", s.listBundles)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		intercept := s.intercept
@@ -39,7 +42,11 @@ func (s *Server) handler() http.Handler {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if r.Header.Get("Authorization") != "Bearer "+Token {
+		if r.URL.Path == "/oauth/token" {
+			exchange(w, r)
+			return
+		}
+		if r.URL.Path != "/v1/version" && r.Header.Get("Authorization") != "Bearer "+Token {
 			refuse(w, http.StatusUnauthorized, "unauthenticated", "the token is not known")
 			return
 		}
@@ -231,6 +238,37 @@ func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
 		instances = append(instances, instance)
 	}
 	reply(w, http.StatusOK, map[string]any{"instances": instances})
+}
+
+// exchange mints a credential for the subject token "oidc-ROLE".
+func exchange(w http.ResponseWriter, r *http.Request) {
+	role, ok := strings.CutPrefix(r.PostFormValue("subject_token"), "oidc-")
+	if !ok || r.Header.Get("Authorization") != "" {
+		reply(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": "the token is not accepted", "hint": "get another"})
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{
+		"access_token": "credential for " + r.PostFormValue("audience"), "expires_in": 300, "subject": role + r.PostFormValue("actor_token"), "database_role": role,
+		"address": "db.example.com:6432",
+	})
+}
+
+func (s *Server) listObjects(w http.ResponseWriter, r *http.Request) {
+	objects := []any{}
+	for _, k := range slices.SortedFunc(maps.Keys(s.objects), func(a, b objectKey) int { return strings.Compare(a.name, b.name) }) {
+		if string(k.kind) == r.PathValue("kind") {
+			objects = append(objects, s.objects[k].document(k))
+		}
+	}
+	reply(w, http.StatusOK, map[string]any{"objects": objects})
+}
+
+func (s *Server) listBundles(w http.ResponseWriter, _ *http.Request) {
+	bundles := []any{}
+	for _, digest := range slices.Sorted(maps.Keys(s.bundles)) {
+		bundles = append(bundles, map[string]any{"digest": digest})
+	}
+	reply(w, http.StatusOK, map[string]any{"bundles": bundles})
 }
 
 func (s *Server) postDecisions(w http.ResponseWriter, r *http.Request) {
