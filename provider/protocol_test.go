@@ -282,6 +282,8 @@ func (p *protocol) object(ty tftypes.Type, v any) tftypes.Value {
 		return p.mapping(ty, v)
 	case []string:
 		return p.sequence(ty, v)
+	case stages:
+		return p.lists(ty, v)
 	}
 	return tftypes.NewValue(ty, v)
 }
@@ -300,6 +302,22 @@ func (p *protocol) mapping(ty tftypes.Type, v map[string]any) tftypes.Value {
 		}
 	default:
 		p.t.Fatalf("a map cannot be a %s", ty)
+	}
+	return tftypes.NewValue(ty, out)
+}
+
+// stages is a list of sets.
+type stages [][]string
+
+func (p *protocol) lists(ty tftypes.Type, v stages) tftypes.Value {
+	p.t.Helper()
+	list, ok := ty.(tftypes.List)
+	if !ok {
+		p.t.Fatalf("stages cannot be a %s", ty)
+	}
+	out := make([]tftypes.Value, len(v))
+	for i, stage := range v {
+		out[i] = p.sequence(list.ElementType, stage)
 	}
 	return tftypes.NewValue(ty, out)
 }

@@ -69,6 +69,7 @@ type releaseModel struct {
 	Revision           types.Int64    `tfsdk:"revision"`
 	Changes            types.List     `tfsdk:"changes"`
 	Acknowledged       types.Bool     `tfsdk:"acknowledged"`
+	Canary             types.Object   `tfsdk:"canary"`
 	SigningKey         types.String   `tfsdk:"signing_key_wo"`
 	SigningKeyVersion  types.Int64    `tfsdk:"signing_key_wo_version"`
 	Timeouts           timeouts.Value `tfsdk:"timeouts"`
@@ -161,6 +162,7 @@ func (r *releaseResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			}),
 		},
 	}
+	resp.Schema.Attributes["canary"] = canaryAttribute()
 	maps.Copy(resp.Schema.Attributes, signingKeyAttributes())
 }
 
@@ -291,6 +293,7 @@ func (r *releaseResource) Delete(ctx context.Context, req resource.DeleteRequest
 		return
 	}
 	denied := state
+	denied.Canary = types.ObjectNull(state.Canary.AttributeTypes(ctx)) // who is refused proves nothing
 	denied.Bundle, denied.Note = types.StringValue(digest), types.StringValue("postern_release was destroyed with on_destroy = \"deny_all\"")
 	if state.LiveBundle.ValueString() != digest && !r.publish(ctx, &denied, state.LiveBundle.ValueString(), r.session.signer, &resp.Diagnostics) {
 		return
@@ -327,21 +330,36 @@ func (r *releaseResource) publish(ctx context.Context, plan *releaseModel, expec
 	case !canSign(signer, diags) || !r.hasGateway(ctx, *plan, diags):
 		return false
 	}
-	signed, err := bundle.SealRelease(bundle.Release{
-		Gateway: gateway, Bundle: plan.Bundle.ValueString(), Predecessor: live.Bundle,
-		Revision: live.Revision + 1, Time: r.session.now(), Note: plan.Note.ValueString(),
-	}, signer)
-	if err != nil {
-		diags.AddError("The release cannot be signed", explain(err))
+	canary, known := plan.canary(ctx, diags)
+	switch {
+	case !known:
+		return false
+	case canary == nil:
+		live, err = r.publishNow(ctx, plan, live, signer)
+	case r.rollOut(ctx, *plan, canary, live, signer, diags):
+		live, _, err = r.session.live(ctx, gateway)
+	default:
 		return false
 	}
-	live, err = r.session.client.Publish(ctx, gateway, expected, signed)
 	if err != nil {
 		failPublish(*plan, err, diags)
 		return false
 	}
 	r.released(ctx, plan, live, expected, diags)
 	return !diags.HasError()
+}
+
+// publishNow releases in one step what is to follow live.
+func (r *releaseResource) publishNow(ctx context.Context, plan *releaseModel, live client.Release, signer *bundle.PrivateKey) (client.Release, error) {
+	gateway := plan.Gateway.ValueString()
+	signed, err := bundle.SealRelease(bundle.Release{
+		Gateway: gateway, Bundle: plan.Bundle.ValueString(), Predecessor: live.Bundle,
+		Revision: live.Revision + 1, Time: r.session.now(), Note: plan.Note.ValueString(),
+	}, signer)
+	if err != nil {
+		return client.Release{}, err
+	}
+	return r.session.client.Publish(ctx, gateway, live.Bundle, signed)
 }
 
 // released fills in what is known once plan.Bundle is live.

@@ -39,6 +39,9 @@ func (r *releaseResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	if !plan.Bundle.IsUnknown() && r.session != nil && r.session.client != nil {
+		r.planCanary(ctx, plan, &resp.Diagnostics)
+	}
 	switch {
 	case req.State.Raw.IsNull():
 		r.planCreate(ctx, &plan, &resp.Diagnostics)

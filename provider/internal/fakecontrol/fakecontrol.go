@@ -37,6 +37,8 @@ type Server struct {
 	bundles   map[string][]byte
 	gateways  map[string]*gateway
 	minted    []MintedToken
+	rollouts  map[string]map[string]any       // how each stands
+	stopped   string                          // why rollouts stop; empty if they are done
 	decide    func(Question) []map[string]any // nil: an old control plane
 }
 
@@ -92,6 +94,7 @@ func New(t *testing.T) *Server {
 	t.Helper()
 	s := &Server{
 		api: 1, decide: expected, objects: map[objectKey]storedObject{}, bundles: map[string][]byte{}, gateways: map[string]*gateway{},
+		rollouts: map[string]map[string]any{},
 	}
 	server := httptest.NewServer(s.handler())
 	t.Cleanup(server.Close)
@@ -104,6 +107,13 @@ func (s *Server) SetAPI(version int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.api = version
+}
+
+// StopRollouts makes rollouts stop for a reason, and leave everything as it was.
+func (s *Server) StopRollouts(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = reason
 }
 
 // Decide makes f decide about requests; nil stands for a control plane that is

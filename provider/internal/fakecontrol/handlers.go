@@ -31,6 +31,8 @@ func (s *Server) handler() http.Handler {
 	s.mux.HandleFunc("GET /v1/gateways/{gateway}/instances", s.getInstances)
 	s.mux.HandleFunc("POST /v1/tokens", s.postToken)
 	s.mux.HandleFunc("POST /v1/decisions", s.postDecisions)
+	s.mux.HandleFunc("PUT /v1/rollouts/{id}", s.putRollout)
+	s.mux.HandleFunc("GET /v1/rollouts/{id}", s.getRollout)
 	s.mux.HandleFunc("GET /v1/objects/{kind}", s.listObjects)
 	s.mux.HandleFunc("GET /v1/bundles", s.listBundles)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -238,6 +240,46 @@ func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
 		instances = append(instances, instance)
 	}
 	reply(w, http.StatusOK, map[string]any{"instances": instances})
+}
+
+// putRollout checks all releases of a rollout as if they went live one after
+// the other, and lets them at the next question.
+func (s *Server) putRollout(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Stages []struct {
+			Releases []struct{ Signed, Undo []byte } `json:"releases"`
+		} `json:"stages"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		refuse(w, http.StatusBadRequest, "malformed", "%v", err)
+		return
+	}
+	var order []string
+	for _, stage := range in.Stages {
+		for _, one := range stage.Releases {
+			u, err := bundle.InspectUnverified(one.Signed)
+			live, exists := s.gateway(u.Release.Gateway).live()
+			if err != nil || u.Release.Predecessor != live.Bundle || u.Release.Revision <= live.Revision || exists != (len(one.Undo) > 0) {
+				refuse(w, http.StatusPreconditionFailed, "changed", "the release of %q does not follow what is live (%v)", u.Release.Gateway, err)
+				return
+			}
+			order = append(order, u.Release.Gateway)
+			if s.stopped == "" {
+				g := s.gateway(u.Release.Gateway)
+				g.history = append(g.history, storedRelease{Release: u.Release, signed: one.Signed, releasedBy: "rollout", releasedAt: time.Now()})
+			}
+		}
+	}
+	s.rollouts[r.PathValue("id")] = map[string]any{"status": "running", "rev": 1, "gateways": order}
+	reply(w, http.StatusCreated, s.rollouts[r.PathValue("id")])
+}
+
+func (s *Server) getRollout(w http.ResponseWriter, r *http.Request) {
+	status := "done"
+	if s.stopped != "" {
+		status = "stopped"
+	}
+	reply(w, http.StatusOK, map[string]any{"status": status, "reason": s.stopped, "rev": 2})
 }
 
 // exchange mints a credential for the subject token "oidc-ROLE".
