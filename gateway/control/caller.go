@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -27,20 +28,51 @@ type caller struct {
 	voter *store.Voter // nil if it may not approve
 }
 
-// gateways returns the gateways whose role the caller has.
+// gateways returns the gateways whose role the caller has, or for which it has
+// another.
 func (c *caller) gateways() []string {
 	var out []string
 	for _, r := range c.Roles {
 		if name, ok := r.Gateway(); ok {
 			out = append(out, name)
 		}
+		if _, name, ok := r.Scope(); ok {
+			out = append(out, name)
+		}
 	}
 	return out
 }
 
-// authenticate says whose token the request carries.
+// may reports whether the caller has any of the roles, for all gateways or for
+// this one.
+func (c *caller) may(gateway string, roles ...api.Role) bool {
+	return c.Has(roles...) || c.HasFor(gateway, roles...)
+}
+
+// mayAll is may for each of several gateways.
+func (c *caller) mayAll(gateways map[string]bool, roles ...api.Role) bool {
+	for g := range gateways {
+		if !c.may(g, roles...) {
+			return false
+		}
+	}
+	return true
+}
+
+// readers are the roles that read objects, bundles and releases.
+func readers() []api.Role { return []api.Role{api.RoleViewer, api.RoleAuthor, api.RoleAuditor} }
+
+// authenticate says whose token the request carries, or whose certificate the
+// connection has shown. A token outweighs a certificate.
 func (s *Server) authenticate(r *http.Request) (*caller, error) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if r.Header.Get("Authorization") == "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+			return nil, refuse(http.StatusForbidden, api.CodeForbidden, "client certificates are for programs",
+				"a browser would show one for any page that asks; sign in at the console instead")
+		}
+		return s.certificateCaller(r.Context(), r.TLS.VerifiedChains[0][0])
+	}
 	if !ok || token == "" {
 		return nil, refuse(http.StatusUnauthorized, api.CodeUnauthenticated, "a token is needed",
 			"send an API token or an OpenID Connect token as Authorization: Bearer TOKEN")
@@ -62,6 +94,22 @@ func (s *Server) authenticate(r *http.Request) (*caller, error) {
 			"it may have expired, have been revoked, or be for another control plane; the control plane's log says more")
 	}
 	return c, err
+}
+
+// certificateCaller is whom a verified client certificate names: by its first
+// URI, or else its common name.
+func (s *Server) certificateCaller(ctx context.Context, cert *x509.Certificate) (*caller, error) {
+	name := cert.Subject.CommonName
+	if len(cert.URIs) > 0 {
+		name = cert.URIs[0].String()
+	}
+	roles, known := s.config.CertificateRoles[name]
+	if !known {
+		s.log.LogAttrs(ctx, slog.LevelInfo, "client certificate refused", slog.String("name", name))
+		return nil, refuse(http.StatusUnauthorized, api.CodeUnauthenticated, "the client certificate is not known here",
+			"the control plane's operator gives certificates roles by name, with --client-role")
+	}
+	return &caller{Caller: api.Caller{Name: name, Kind: api.CallerCertificate, Roles: roles, Groups: []string{}, Expires: &cert.NotAfter}}, nil
 }
 
 var errBadToken = errors.New("the token is not accepted")

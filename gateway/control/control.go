@@ -50,6 +50,9 @@ type Config struct {
 	// GroupRoles gives roles to identified subjects by their groups. Without
 	// it they only see and decide the approvals that concern them.
 	GroupRoles map[string][]api.Role
+	// CertificateRoles gives roles to client certificates that the listener has
+	// verified, by their first URI or else their common name.
+	CertificateRoles map[string][]api.Role
 	// Audit records what is about to be done; its error prevents it. It is
 	// called inside a transaction and should be quick.
 	Audit func(context.Context, Event) error
@@ -86,6 +89,7 @@ type Server struct {
 
 	open  context.Context // ended by Drain: what waits answers
 	drain context.CancelFunc
+	loops sync.WaitGroup // what runs until then
 
 	deciding chan struct{} // holds one: whoever decides
 
@@ -114,13 +118,15 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	limits := c.Limits.withDefaults()
 	open, drain := context.WithCancel(context.WithoutCancel(ctx))
-	return &Server{
+	s := &Server{
 		config: c, store: st, log: c.Logger, open: open, drain: drain,
 		now:      func() time.Time { return store.Now(c.Clock()) },
 		deciding: make(chan struct{}, 1),
 		callers:  newLimiter(limits.PerCaller, limits.CallerBurst, c.Clock),
 		knocks:   newLimiter(limits.FailuresPerAddress, limits.FailureBurst, c.Clock),
-	}, nil
+	}
+	s.loops.Go(func() { s.rolloutLoop(open) })
+	return s, nil
 }
 
 // Drain lets the requests that wait for news answer at once, now and from now
@@ -130,6 +136,7 @@ func (s *Server) Drain() { s.drain() }
 // Close drains and closes the store. Requests after it are refused.
 func (s *Server) Close() error {
 	s.drain()
+	s.loops.Wait()
 	return s.store.Close()
 }
 
@@ -180,14 +187,16 @@ func (s *Server) MintToken(ctx context.Context, name string, roles []api.Role, t
 }
 
 // audit returns what a store method runs before it commits.
-func (s *Server) audit(ctx context.Context, e Event) func() error {
+func (s *Server) audit(ctx context.Context, events ...Event) func() error {
 	return func() error {
 		if s.config.Audit == nil {
 			return nil
 		}
-		e.Time = s.now()
-		if err := s.config.Audit(ctx, e); err != nil {
-			return fmt.Errorf("%w: %w", errAudit, err)
+		for _, e := range events {
+			e.Time = s.now()
+			if err := s.config.Audit(ctx, e); err != nil {
+				return fmt.Errorf("%w: %w", errAudit, err)
+			}
 		}
 		return nil
 	}

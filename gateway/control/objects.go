@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -55,6 +56,9 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request, c *caller) er
 	if err != nil {
 		return err
 	}
+	if err := scopedDraft(kind, name, c); err != nil {
+		return err
+	}
 	pre, err := preconditionOf(r)
 	if err != nil {
 		return err
@@ -83,6 +87,15 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request, c *caller) er
 	return nil
 }
 
+// scopedDraft refuses an author for one gateway the drafts of other gateways.
+// The others are shared: no gateway reads drafts.
+func scopedDraft(kind policylang.Kind, name string, c *caller) error {
+	if kind != policylang.KindGateway || c.may(name, api.RoleAuthor) {
+		return nil
+	}
+	return refuse(http.StatusForbidden, api.CodeForbidden, fmt.Sprintf("%q may not write the draft of gateway %q", c.Name, name), "")
+}
+
 // readObject reads a definition and brings it into canonical form. References
 // to other objects are not checked: drafts come one by one.
 func readObject(r *http.Request, kind policylang.Kind, name string) (api.Object, error) {
@@ -108,6 +121,9 @@ func readObject(r *http.Request, kind policylang.Kind, name string) (api.Object,
 func (s *Server) deleteObject(w http.ResponseWriter, r *http.Request, c *caller) error {
 	kind, err := kindOf(r)
 	if err != nil {
+		return err
+	}
+	if err := scopedDraft(kind, r.PathValue("name"), c); err != nil {
 		return err
 	}
 	var rev int64

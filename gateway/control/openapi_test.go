@@ -48,6 +48,7 @@ type pathItem struct {
 type operation struct {
 	OperationID string         `yaml:"operationId"`
 	Roles       []string       `yaml:"x-postern-roles"`
+	Scoped      bool           `yaml:"x-postern-scoped"`
 	RequestBody any            `yaml:"requestBody"`
 	Responses   map[string]any `yaml:"responses"`
 }
@@ -119,6 +120,9 @@ func TestOperationsAreDescribed(t *testing.T) {
 		if !slices.Equal(o.Roles, want) {
 			t.Errorf("%s is for %v, the description says %v", rt.pattern, want, o.Roles)
 		}
+		if o.Scoped != rt.scoped {
+			t.Errorf("%s: the description and the route differ on whether a role for one gateway is enough", rt.pattern)
+		}
 		if (o.RequestBody != nil) != (rt.limit > 0) {
 			t.Errorf("%s: the description and the route differ on whether there is a body", rt.pattern)
 		}
@@ -188,6 +192,13 @@ func TestSchemasAreDescribed(t *testing.T) {
 		api.ReleaseList{},
 		api.Requester{},
 		api.Revocation{},
+		api.Rollout{},
+		api.RolloutInput{},
+		api.RolloutList{},
+		api.RolloutRelease{},
+		api.RolloutReleaseInput{},
+		api.RolloutStage{},
+		api.RolloutStageInput{},
 		api.RevocationInput{},
 		api.RevocationList{},
 		api.Token{},

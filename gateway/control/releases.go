@@ -1,9 +1,12 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -86,15 +89,15 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, c *caller) erro
 	if err != nil {
 		return err
 	}
-	release, err := s.readRelease(signed, gateway, c)
+	from, err := originOf(r)
 	if err != nil {
 		return err
 	}
-	event := Event{
-		Caller: c.Name, Action: "release.publish", Target: fmt.Sprintf("%s revision %d", gateway, release.Revision),
-		Gateway: gateway, Bundle: release.Bundle, Reason: release.Note,
+	release, err := s.readRelease(signed, gateway, from, c)
+	if err != nil {
+		return err
 	}
-	live, published, err := s.store.Publish(r.Context(), release, pre.version, s.audit(r.Context(), event))
+	live, published, err := s.store.Publish(r.Context(), release, pre.version, s.audit(r.Context(), publishing(release)))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return refuse(http.StatusUnprocessableEntity, api.CodeInvalid, fmt.Sprintf("bundle %s is not stored", release.Bundle), "upload the bundle before releasing it")
@@ -106,29 +109,46 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, c *caller) erro
 	w.Header().Set("ETag", etag(live.Bundle))
 	status := http.StatusOK
 	if published {
-		s.config.Metrics.Published.Inc()
-		s.logPublished(r, live)
+		s.published(r.Context(), live)
 		status = http.StatusCreated
 	}
 	answer(w, status, api.ReleaseCreated{Live: live})
 	return nil
 }
 
-// readRelease takes a release at its word: it is gateways that verify it.
-func (s *Server) readRelease(signed []byte, gateway string, c *caller) (api.Release, error) {
+// publishing is the event of a release that goes live.
+func publishing(r api.Release) Event {
+	return Event{
+		Caller: r.ReleasedBy, Action: "release.publish", Target: fmt.Sprintf("%s revision %d", r.Gateway, r.Revision),
+		Gateway: r.Gateway, Bundle: r.Bundle, Reason: r.Note,
+	}
+}
+
+// published counts a release that is live now, and tells the operator what
+// gateways are about to run.
+func (s *Server) published(ctx context.Context, live api.Release) {
+	s.config.Metrics.Published.Inc()
+	s.log.LogAttrs(ctx, slog.LevelInfo, "release published", slog.String("gateway", live.Gateway),
+		slog.Uint64("revision", live.Revision), slog.String("bundle", live.Bundle), slog.String("caller", live.ReleasedBy))
+}
+
+// readRelease takes a release at its word: it is gateways that verify it. It
+// must be the gateway's, or anyone's if that is empty.
+func (s *Server) readRelease(signed []byte, gateway string, from origin, c *caller) (api.Release, error) {
 	inside, err := bundle.InspectUnverified(signed)
 	switch {
 	case err != nil:
 		return api.Release{}, invalid("the release cannot be read: %s", err)
 	case inside.Type != bundle.TypeRelease:
 		return api.Release{}, invalid("this is not a release but %s", inside.Type)
-	case inside.Release.Gateway != gateway:
+	case gateway != "" && inside.Release.Gateway != gateway:
 		return api.Release{}, invalid("the release is for gateway %q, the path says %q", inside.Release.Gateway, gateway)
 	}
 	in := inside.Release
 	return api.Release{
-		Gateway: gateway, Bundle: in.Bundle, Predecessor: in.Predecessor, Revision: in.Revision, Time: in.Time, Note: in.Note,
+		Gateway: in.Gateway, Bundle: in.Bundle, Predecessor: in.Predecessor, Revision: in.Revision, Time: in.Time, Note: in.Note,
 		KeyID: inside.KeyID, ReleasedBy: c.Name, ReleasedAt: s.now(), Signed: signed,
+		Run: from.run, Commit: from.commit,
 	}, nil
 }
 
@@ -143,8 +163,10 @@ func overtaken(r api.Release, pre precondition, live api.Release) error {
 		message += "; that is not what you had seen"
 	case r.Predecessor != live.Bundle:
 		message += fmt.Sprintf("; the release names %q as its predecessor", r.Predecessor)
-	default:
+	case r.Revision <= live.Revision:
 		message += fmt.Sprintf("; revision %d is not higher", r.Revision)
+	default:
+		message += fmt.Sprintf("; revision %d is more than %d higher", r.Revision, uint64(store.MaxRevisionStep))
 	}
 	e := refuse(http.StatusPreconditionFailed, api.CodeChanged, message, "look at what is live and publish again")
 	if live.Bundle != "" {
@@ -153,11 +175,13 @@ func overtaken(r api.Release, pre precondition, live api.Release) error {
 	return e
 }
 
-func (s *Server) listGateways(w http.ResponseWriter, r *http.Request, _ *caller) error {
+// listGateways lists the gateways that the caller may read.
+func (s *Server) listGateways(w http.ResponseWriter, r *http.Request, c *caller) error {
 	gateways, err := s.store.Gateways(r.Context(), s.now().Add(-reportedSince))
 	if err != nil {
 		return err
 	}
+	gateways = slices.DeleteFunc(gateways, func(g api.Gateway) bool { return !c.may(g.Name, readers()...) })
 	answer(w, http.StatusOK, api.GatewayList{Gateways: gateways})
 	return nil
 }

@@ -23,6 +23,7 @@ type route struct {
 	anyone  bool       // anybody with a token; the handler looks closer
 	roles   []api.Role // any of these
 	gateway bool       // the role of the gateway that the path names
+	scoped  bool       // any of roles for some gateway; the handler looks closer
 	limit   int64      // of the body in bytes
 	handle  func(w http.ResponseWriter, r *http.Request, c *caller) error
 }
@@ -30,7 +31,7 @@ type route struct {
 // routes lists the operations of the API. RoleAdmin includes viewer, author
 // and auditor, so that it is not repeated.
 func (s *Server) routes() []route {
-	readers := []api.Role{api.RoleViewer, api.RoleAuthor, api.RoleAuditor}
+	readers := readers()
 	authors := []api.Role{api.RoleAuthor}
 	admins := []api.Role{api.RoleAdmin}
 	return []route{
@@ -39,19 +40,19 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/version", open: true, handle: s.version},
 		{pattern: "GET /v1/whoami", anyone: true, handle: s.whoami},
 
-		{pattern: "GET /v1/objects/{kind}", roles: readers, handle: s.listObjects},
-		{pattern: "GET /v1/objects/{kind}/{name}", roles: readers, handle: s.getObject},
-		{pattern: "PUT /v1/objects/{kind}/{name}", roles: authors, limit: api.MaxBody, handle: s.putObject},
-		{pattern: "DELETE /v1/objects/{kind}/{name}", roles: authors, handle: s.deleteObject},
+		{pattern: "GET /v1/objects/{kind}", roles: readers, scoped: true, handle: s.listObjects},
+		{pattern: "GET /v1/objects/{kind}/{name}", roles: readers, scoped: true, handle: s.getObject},
+		{pattern: "PUT /v1/objects/{kind}/{name}", roles: authors, scoped: true, limit: api.MaxBody, handle: s.putObject},
+		{pattern: "DELETE /v1/objects/{kind}/{name}", roles: authors, scoped: true, handle: s.deleteObject},
 
 		{pattern: "GET /v1/bundles", roles: readers, handle: s.listBundles},
 		{pattern: "GET /v1/bundles/{digest}", anyone: true, handle: s.getBundle},
-		{pattern: "PUT /v1/bundles/{digest}", roles: authors, limit: bundle.MaxBundleSize, handle: s.putBundle},
+		{pattern: "PUT /v1/bundles/{digest}", roles: authors, scoped: true, limit: bundle.MaxBundleSize, handle: s.putBundle},
 		{pattern: "DELETE /v1/bundles/{digest}", roles: authors, handle: s.deleteBundle},
 
 		{pattern: "POST /v1/decisions", roles: readers, limit: api.MaxDecisionsBody, handle: s.decide},
 
-		{pattern: "GET /v1/gateways", roles: readers, handle: s.listGateways},
+		{pattern: "GET /v1/gateways", roles: readers, scoped: true, handle: s.listGateways},
 		{pattern: "GET /v1/gateways/{gateway}/release", roles: readers, gateway: true, handle: s.getRelease},
 		{pattern: "GET /v1/gateways/{gateway}/releases", roles: readers, gateway: true, handle: s.listReleases},
 		{pattern: "POST /v1/gateways/{gateway}/releases", roles: authors, limit: bundle.MaxReleaseSize, handle: s.publish},
@@ -60,6 +61,11 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/gateways/{gateway}/revocations", roles: []api.Role{api.RoleAuditor}, gateway: true, handle: s.listRevocations},
 		{pattern: "POST /v1/gateways/{gateway}/approvals", gateway: true, limit: api.MaxApprovalBody, handle: s.requestApproval},
 		{pattern: "POST /v1/gateways/{gateway}/grants", gateway: true, limit: api.MaxBody, handle: s.useApproval},
+
+		{pattern: "GET /v1/rollouts", roles: readers, scoped: true, handle: s.listRollouts},
+		{pattern: "GET /v1/rollouts/{id}", roles: readers, scoped: true, handle: s.getRollout},
+		{pattern: "PUT /v1/rollouts/{id}", roles: authors, scoped: true, limit: api.MaxRolloutBody, handle: s.putRollout},
+		{pattern: "DELETE /v1/rollouts/{id}", roles: authors, scoped: true, handle: s.stopRollout},
 
 		{pattern: "GET /v1/approvals", anyone: true, handle: s.listApprovals},
 		{pattern: "GET /v1/approvals/{id}", anyone: true, handle: s.getApproval},
@@ -83,12 +89,13 @@ func (rt *route) admits(r *http.Request, c *caller) error {
 	if rt.anyone || c.Has(rt.roles...) {
 		return nil
 	}
-	if rt.gateway && c.Has(api.GatewayRole(r.PathValue("gateway"))) {
+	gateway := r.PathValue("gateway")
+	if rt.gateway && c.Has(api.GatewayRole(gateway)) || gateway != "" && c.HasFor(gateway, rt.roles...) || rt.scoped && c.HasForSome(rt.roles...) {
 		return nil
 	}
 	wanted := slices.Clone(rt.roles)
 	if rt.gateway {
-		wanted = append(wanted, api.GatewayRole(r.PathValue("gateway")))
+		wanted = append(wanted, api.GatewayRole(gateway))
 	}
 	return refuse(http.StatusForbidden, api.CodeForbidden, fmt.Sprintf("%q may not do this", c.Name), fmt.Sprintf("it needs one of the roles %v", wanted))
 }

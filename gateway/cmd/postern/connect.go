@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type controlFlags struct {
 	url       string
 	ca        string
 	tokenFile string
+
+	certFile, keyFile string // of a client certificate, in place of a token
 }
 
 // addControlFlags gives a command and those below it the flags.
@@ -36,6 +39,8 @@ func addControlFlags(cmd *cobra.Command) *controlFlags {
 	flags := cmd.PersistentFlags()
 	f.addPlaceTo(flags)
 	flags.StringVar(&f.tokenFile, "token-file", "", "`file` that holds your token; "+envToken+" holds the token itself unless given")
+	flags.StringVar(&f.certFile, "client-cert", "", "PEM `file` of a client certificate to show in place of a token")
+	flags.StringVar(&f.keyFile, "client-key", "", "PEM `file` of its key")
 	return &f
 }
 
@@ -59,6 +64,13 @@ func (f *controlFlags) client() (*controlclient.Client, error) {
 	var err error
 	if c.RootCAs, err = f.roots(); err != nil {
 		return nil, err
+	}
+	if f.certFile != "" || f.keyFile != "" {
+		cert, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the client certificate: %w", err)
+		}
+		c.Token, c.Certificate = nil, &cert
 	}
 	return controlclient.New(c)
 }

@@ -39,7 +39,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		loginCommand(), logoutCommand(), whoamiCommand(), psqlCommand(), connectCommand(), revokeCommand(),
+		loginCommand(), logoutCommand(), whoamiCommand(), psqlCommand(), connectCommand(), revokeCommand(), statusCommand(),
 		serveCommand(), gatewayCommand(), controlCommand(), policyCommand(), bundleCommand(), releaseCommand(), approvalsCommand(), tokenCommand(), evidenceCommand(),
 		conformanceCommand(), upstreamCommand(), probeCommand(),
 	)

@@ -18,11 +18,11 @@ import (
 func releaseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release",
-		Short: "List what was released to a gateway, and roll it back",
+		Short: "Release bundles, list what was released to a gateway, and roll it back",
 	}
 	addOutputFlag(cmd)
 	flags := addControlFlags(cmd)
-	cmd.AddCommand(releaseListCommand(flags), releaseRollbackCommand(flags))
+	cmd.AddCommand(releaseListCommand(flags), releasePublishCommand(flags), releaseRollbackCommand(flags), releaseRolloutCommand(flags))
 	return cmd
 }
 
@@ -46,10 +46,10 @@ func releaseListCommand(flags *controlFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("revision", "bundle", "released", "by", "key", "note")
+			t := newTable("revision", "bundle", "released", "by", "key", "commit", "run", "note")
 			for i := range releases {
 				r := &releases[i]
-				t.row(r.Revision, r.Bundle, timeText(&r.ReleasedAt), r.ReleasedBy, r.KeyID, r.Note)
+				t.row(r.Revision, r.Bundle, timeText(&r.ReleasedAt), r.ReleasedBy, r.KeyID, r.Commit, r.Run, r.Note)
 			}
 			return out.showTable(releases, t)
 		},
@@ -138,7 +138,7 @@ func rollback(ctx context.Context, client *controlclient.Client, key *bundle.Pri
 	if err != nil {
 		return nil, fmt.Errorf("sign the release: %w", err)
 	}
-	return client.Publish(ctx, gateway, signed, live.Bundle)
+	return client.PublishFrom(ctx, gateway, signed, live.Bundle, originHere(controlclient.Origin{}))
 }
 
 // mostReleases is how far back a revision is looked for.

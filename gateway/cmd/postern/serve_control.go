@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +35,8 @@ type controlPlaneFlags struct {
 	identifyFor []string
 	signInAt    []string
 	addresses   map[string]string
+	clientCA    string
+	clientRoles map[string]string
 }
 
 func (f *controlPlaneFlags) add(cmd *cobra.Command) {
@@ -41,6 +45,8 @@ func (f *controlPlaneFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.publicURL, "public-url", "", "where people reach the console; https:// and --control-listen unless given")
 	flags.StringSliceVar(&f.signInAt, "sign-in", nil, "`issuer` of the gateways' policies at which people sign in; any of them unless given")
 	flags.StringToStringVar(&f.addresses, "gateway-address", nil, "where people reach a gateway, as `NAME=HOST:PORT`; told by postern login")
+	flags.StringVar(&f.clientCA, "client-ca", "", "PEM `file` of the authorities whose client certificates are accepted in place of a token")
+	flags.StringToStringVar(&f.clientRoles, "client-role", nil, "what a client certificate may do, as `NAME=ROLE[+ROLE]`; NAME is its first URI or else its common name")
 	flags.StringVar(&f.store, "store", "", "postgres:// URL, or path of an SQLite file; "+envStore+", else DATA/control.db, unless given")
 }
 
@@ -63,6 +69,10 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen 
 	if err != nil {
 		return nil, err
 	}
+	clients, certificateRoles, err := f.certificates()
+	if err != nil {
+		return nil, err
+	}
 	l, err := listen(f.address)
 	if err != nil {
 		return nil, err
@@ -77,6 +87,8 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen 
 		Metrics:  metrics.NewControl(seen.registry),
 		Identify: func(ctx context.Context, token string) (*policylang.Subject, error) { return p.identify(ctx, token) },
 		Audit:    func(ctx context.Context, e control.Event) error { return p.audit(ctx, e) },
+
+		CertificateRoles: certificateRoles,
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -85,12 +97,42 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen 
 	if err := p.openSignIn(common); err != nil {
 		return nil, errors.Join(err, p.server.Close(), l.Close())
 	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if clients != nil {
+		config.ClientCAs, config.ClientAuth = clients, tls.VerifyClientCertIfGiven
+	}
 	p.http = &http.Server{
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
+		TLSConfig:         config,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return p, nil
+}
+
+// certificates returns the authorities of client certificates, nil if none are
+// accepted, and what these may do.
+func (f *controlPlaneFlags) certificates() (*x509.CertPool, map[string][]api.Role, error) {
+	authorities, err := readAuthorities(f.clientCA)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the authorities of client certificates: %w", err)
+	}
+	if (authorities == nil) != (len(f.clientRoles) == 0) {
+		return nil, nil, errors.New("--client-ca and --client-role go together")
+	}
+	roles := map[string][]api.Role{}
+	for name, list := range f.clientRoles {
+		for _, text := range strings.Split(list, "+") {
+			role, err := api.ParseRole(text)
+			if err != nil {
+				return nil, nil, fmt.Errorf("--client-role %s: %w", name, err)
+			}
+			if role == api.RoleApprover {
+				return nil, nil, fmt.Errorf("--client-role %s: certificates approve nothing", name)
+			}
+			roles[name] = append(roles[name], role)
+		}
+	}
+	return authorities, roles, nil
 }
 
 // url is where people reach the console.

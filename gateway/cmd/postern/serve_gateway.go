@@ -63,6 +63,7 @@ type gatewayHalf struct {
 	report   chan struct{}
 	instance string
 	started  time.Time
+	counted  *metrics.Gateway
 
 	revocations string // file of the last ones that were heard of
 	log         *slog.Logger
@@ -104,6 +105,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 		return nil, err
 	}
 	counted := metrics.NewGateway(seen.registry)
+	h.counted = counted
 	h.live, err = livepolicy.Open(livepolicy.Config{
 		Gateway: f.name, Trusted: h.trusted.ring, Dir: common.path("policy"), Source: source, Logger: log,
 		Report: func(_ context.Context, s livepolicy.Status) {
@@ -215,7 +217,10 @@ func (h *gatewayHalf) reportLoop(ctx context.Context) {
 		status := h.live.Status()
 		beat := api.Heartbeat{
 			Version: version, Bundle: status.Release.Bundle, Revision: status.Release.Revision,
-			Sessions: h.server.Sessions(), StartedAt: h.started,
+			Sessions: h.server.Sessions(), StartedAt: h.started, Counts: api.Counts(h.counted.Counts()),
+		}
+		if status.Release.Revision > 0 {
+			beat.Since = &status.Since
 		}
 		if status.Err != nil {
 			beat.Error = status.Err.Error()

@@ -8,7 +8,8 @@
 // which are bytes. Times are RFC 3339 in UTC, durations Go's ("15m"), digests
 // "sha256:" and 64 hexadecimal digits. A caller authenticates with
 // "Authorization: Bearer TOKEN", the token being an API token or an OpenID
-// Connect token that an identity of the policy in force accepts. What changes
+// Connect token that an identity of the policy in force accepts, or with a
+// client certificate. What changes
 // concurrently is guarded by ETag, If-Match and If-None-Match. What is waited
 // for takes ?wait=DURATION and answers as soon as there is news.
 package api
@@ -30,6 +31,7 @@ const MaxWait = 60 * time.Second
 const (
 	MaxBody         = 1 << 20
 	MaxApprovalBody = 8 << 20 // a statement of 1 MiB and its parameters
+	MaxRolloutBody  = 8 << 20 // some hundred releases
 )
 
 // VersionInfo answers GET /v1/version.
@@ -57,6 +59,8 @@ type Caller struct {
 const (
 	CallerToken   = "token"   // an API token
 	CallerSubject = "subject" // a person or service with an OpenID Connect token
+
+	CallerCertificate = "certificate" // a program with a client certificate
 )
 
 // Has reports whether the caller has any of the roles, RoleAdmin having those
@@ -64,5 +68,18 @@ const (
 func (c *Caller) Has(roles ...Role) bool {
 	return slices.ContainsFunc(roles, func(want Role) bool {
 		return slices.ContainsFunc(c.Roles, func(have Role) bool { return have.includes(want) })
+	})
+}
+
+// HasFor reports whether the caller has any of the roles for one gateway.
+func (c *Caller) HasFor(gateway string, roles ...Role) bool {
+	return slices.ContainsFunc(roles, func(want Role) bool { return slices.Contains(c.Roles, ScopedRole(want, gateway)) })
+}
+
+// HasForSome reports whether the caller has any of the roles for some gateway.
+func (c *Caller) HasForSome(roles ...Role) bool {
+	return slices.ContainsFunc(c.Roles, func(have Role) bool {
+		role, _, ok := have.Scope()
+		return ok && slices.Contains(roles, role)
 	})
 }

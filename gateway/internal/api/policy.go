@@ -44,8 +44,8 @@ type BundleList struct {
 }
 
 // Release is a signed statement that a gateway must run a bundle. All but
-// Signed, ReleasedBy and ReleasedAt is what the signed bytes say; the control
-// plane has not verified their signature, gateways do.
+// Signed, ReleasedBy, ReleasedAt, Run and Commit is what the signed bytes say;
+// the control plane has not verified their signature, gateways do.
 type Release struct {
 	Gateway     string    `json:"gateway"`
 	Bundle      string    `json:"bundle"`
@@ -56,8 +56,18 @@ type Release struct {
 	KeyID       string    `json:"key_id"`
 	ReleasedBy  string    `json:"released_by"`
 	ReleasedAt  time.Time `json:"released_at"`
-	Signed      []byte    `json:"signed"` // base64 of the sealed bytes
+	Run         string    `json:"run,omitempty"`    // where it was made, as the publisher says: the URL of a Terraform run or a job
+	Commit      string    `json:"commit,omitempty"` // of the policy's source, as the publisher says
+	Signed      []byte    `json:"signed"`           // base64 of the sealed bytes
 }
+
+// The headers in which a publisher says where a release was made; each is at
+// most MaxOrigin bytes of printable ASCII.
+const (
+	HeaderRun    = "Postern-Run"
+	HeaderCommit = "Postern-Commit"
+	MaxOrigin    = 256
+)
 
 // ReleaseCreated answers POST /v1/gateways/{gateway}/releases.
 type ReleaseCreated struct {
@@ -85,13 +95,28 @@ type GatewayList struct {
 // Heartbeat is what an instance of a gateway reports of itself, every few
 // seconds and when the bundle it enforces changes.
 type Heartbeat struct {
-	Version   string    `json:"version"`         // of the program
-	Bundle    string    `json:"bundle"`          // digest of what it enforces; empty if nothing
-	Revision  uint64    `json:"revision"`        // of the release that it enforces
-	Error     string    `json:"error,omitempty"` // why it does not enforce the newest release
-	Sessions  int       `json:"sessions"`
-	StartedAt time.Time `json:"started_at"`
+	Version   string     `json:"version"`         // of the program
+	Bundle    string     `json:"bundle"`          // digest of what it enforces; empty if nothing
+	Revision  uint64     `json:"revision"`        // of the release that it enforces
+	Since     *time.Time `json:"since,omitempty"` // when it began to enforce it
+	Error     string     `json:"error,omitempty"` // why it does not enforce the newest release
+	Sessions  int        `json:"sessions"`
+	StartedAt time.Time  `json:"started_at"`
+	Counts
 }
+
+// Counts is what an instance has counted since it started, and Waiting, how
+// many statements wait for an approval now.
+type Counts struct {
+	Statements uint64 `json:"statements"`
+	Denied     uint64 `json:"denied"`
+	Failed     uint64 `json:"failed"`
+	Held       uint64 `json:"held"`
+	Waiting    int    `json:"waiting"`
+}
+
+// Errors are the statements that were denied or failed.
+func (c Counts) Errors() uint64 { return c.Denied + c.Failed }
 
 // Instance is a gateway's instance as it last reported.
 type Instance struct {

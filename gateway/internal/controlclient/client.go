@@ -56,6 +56,9 @@ type Config struct {
 	// Token returns the token to send. It is called for each request, so that
 	// a token that expires can be replaced. Nil sends none.
 	Token func(ctx context.Context) (string, error)
+	// Certificate is shown to the control plane, which may take it in place of
+	// a token.
+	Certificate *tls.Certificate
 	// RootCAs are the authorities that may have signed the control plane's
 	// certificate; nil means the system's.
 	RootCAs *x509.CertPool
@@ -88,10 +91,14 @@ func New(c Config) (*Client, error) {
 	}
 	transport := c.Transport
 	if transport == nil {
+		var certificates []tls.Certificate
+		if c.Certificate != nil {
+			certificates = append(certificates, *c.Certificate)
+		}
 		transport = &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-			TLSClientConfig:       &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:       &tls.Config{RootCAs: c.RootCAs, Certificates: certificates, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:   5 * time.Second,
 			ForceAttemptHTTP2:     true,
 			MaxIdleConnsPerHost:   8,

@@ -78,10 +78,26 @@ func (c *Client) Releases(ctx context.Context, gateway string, limit int) ([]api
 // which is empty if none was. If another is live the error is an *api.Error
 // with CodeChanged, and live is that one.
 func (c *Client) Publish(ctx context.Context, gateway string, signed []byte, seen string) (live *api.Release, err error) {
+	return c.PublishFrom(ctx, gateway, signed, seen, Origin{})
+}
+
+// Origin is where a release is made: the URL of a run or a job, and the commit
+// of the policy's source. Both may be empty.
+type Origin struct{ Run, Commit string }
+
+// PublishFrom is Publish by a publisher that says where the release was made.
+func (c *Client) PublishFrom(ctx context.Context, gateway string, signed []byte, seen string, from Origin) (live *api.Release, err error) {
 	k := call{method: http.MethodPost, path: path("v1", "gateways", gateway, "releases"), body: signed}
-	k.header = map[string]string{"Content-Type": "application/octet-stream", "If-None-Match": "*"}
+	k.header = map[string]string{"Content-Type": "application/octet-stream"}
 	if seen != "" {
-		k.header = map[string]string{"Content-Type": "application/octet-stream", "If-Match": `"` + seen + `"`}
+		k.header["If-Match"] = `"` + seen + `"`
+	} else {
+		k.header["If-None-Match"] = "*"
+	}
+	for name, text := range map[string]string{api.HeaderRun: from.Run, api.HeaderCommit: from.Commit} {
+		if text != "" {
+			k.header[name] = text
+		}
 	}
 	r, err := c.do(ctx, k)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/policylang"
@@ -116,6 +117,41 @@ func (g *Gateway) Statement(class policylang.Class, outcome string) {
 		of = g.statements[policylang.ClassMisc]
 	}
 	of[outcome].Inc()
+}
+
+// Counts is what was counted since the start.
+type Counts struct {
+	Statements, Denied, Failed, Held uint64
+	Waiting                          int // held now
+}
+
+// Counts reads some of the metrics, for reports to the control plane.
+func (g *Gateway) Counts() Counts {
+	var c Counts
+	for _, outcomes := range g.statements {
+		for outcome, counter := range outcomes {
+			n := uint64(read(counter).GetCounter().GetValue())
+			c.Statements += n
+			switch outcome {
+			case StatementDenied:
+				c.Denied += n
+			case StatementFailed, StatementLost:
+				c.Failed += n
+			}
+		}
+	}
+	c.Held = read(g.HoldSeconds).GetHistogram().GetSampleCount()
+	c.Waiting = int(read(g.HeldStatements).GetGauge().GetValue())
+	return c
+}
+
+// read returns a metric's value. A metric that cannot be read counts nothing.
+func read(m prometheus.Metric) *dto.Metric {
+	var out dto.Metric
+	if err := m.Write(&out); err != nil {
+		return &dto.Metric{}
+	}
+	return &out
 }
 
 // Policy notes the release that is in force.

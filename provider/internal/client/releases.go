@@ -92,6 +92,7 @@ func (c *Client) Publish(ctx context.Context, gateway, live string, signed []byt
 		condition = http.Header{"If-None-Match": {"*"}}
 	}
 	condition.Set("Content-Type", "application/octet-stream")
+	addOrigin(condition)
 	_, err := c.do(ctx, call{
 		method: http.MethodPost, path: []string{"v1", "gateways", gateway, "releases"}, header: condition, body: signed,
 	})

@@ -10,14 +10,17 @@ import (
 	"github.com/posternhq/postern/gateway/internal/api"
 )
 
-const instanceColumns = "gateway, instance, version, bundle, revision, error, sessions, started_at, seen_at"
+const instanceColumns = "gateway, instance, version, bundle, revision, error, sessions, started_at, seen_at, " +
+	"statements, denied, failed, held, waiting, since"
 
 func scanInstance(row scanner) (api.Instance, error) {
 	var i api.Instance
 	var gateway string
-	var revision, started, seen int64
-	err := row.Scan(&gateway, &i.Instance, &i.Version, &i.Bundle, &revision, &i.Error, &i.Sessions, &started, &seen)
+	var revision, started, seen, since int64
+	err := row.Scan(&gateway, &i.Instance, &i.Version, &i.Bundle, &revision, &i.Error, &i.Sessions, &started, &seen,
+		&i.Statements, &i.Denied, &i.Failed, &i.Held, &i.Waiting, &since)
 	i.Revision, i.StartedAt, i.SeenAt = uint64(revision), fromMicros(started), fromMicros(seen)
+	i.Since = optional(since)
 	return i, err
 }
 
@@ -28,10 +31,16 @@ func (s *Store) Instances(ctx context.Context, gateway string, since time.Time) 
 
 // Report records what an instance says of itself. It does not wake waiters.
 func (s *Store) Report(ctx context.Context, gateway string, i api.Instance) error {
-	_, err := s.w.ExecContext(ctx, "INSERT INTO instances ("+instanceColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "+
+	var since int64
+	if i.Since != nil {
+		since = micros(*i.Since)
+	}
+	_, err := s.w.ExecContext(ctx, "INSERT INTO instances ("+instanceColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) "+
 		"ON CONFLICT (gateway, instance) DO UPDATE SET version = excluded.version, bundle = excluded.bundle, revision = excluded.revision, "+
-		"error = excluded.error, sessions = excluded.sessions, started_at = excluded.started_at, seen_at = excluded.seen_at",
-		gateway, i.Instance, i.Version, i.Bundle, int64(i.Revision), i.Error, i.Sessions, micros(i.StartedAt), micros(i.SeenAt))
+		"error = excluded.error, sessions = excluded.sessions, started_at = excluded.started_at, seen_at = excluded.seen_at, "+
+		"statements = excluded.statements, denied = excluded.denied, failed = excluded.failed, held = excluded.held, waiting = excluded.waiting, since = excluded.since",
+		gateway, i.Instance, i.Version, i.Bundle, int64(i.Revision), i.Error, i.Sessions, micros(i.StartedAt), micros(i.SeenAt),
+		int64(i.Statements), int64(i.Denied), int64(i.Failed), int64(i.Held), i.Waiting, since)
 	if err != nil {
 		return fmt.Errorf("record instance: %w", err)
 	}

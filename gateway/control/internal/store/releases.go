@@ -9,13 +9,13 @@ import (
 	"github.com/posternhq/postern/gateway/internal/api"
 )
 
-const releaseColumns = "gateway, revision, bundle, predecessor, signed_at, note, key_id, released_by, released_at, signed"
+const releaseColumns = "gateway, revision, bundle, predecessor, signed_at, note, key_id, released_by, released_at, signed, run, vcs_commit"
 
 func scanRelease(row scanner) (api.Release, error) {
 	var r api.Release
 	var revision, signedAt, releasedAt int64
 	var signed string
-	err := row.Scan(&r.Gateway, &revision, &r.Bundle, &r.Predecessor, &signedAt, &r.Note, &r.KeyID, &r.ReleasedBy, &releasedAt, &signed)
+	err := row.Scan(&r.Gateway, &revision, &r.Bundle, &r.Predecessor, &signedAt, &r.Note, &r.KeyID, &r.ReleasedBy, &releasedAt, &signed, &r.Run, &r.Commit)
 	if err != nil {
 		return api.Release{}, notFound(err)
 	}
@@ -23,6 +23,10 @@ func scanRelease(row scanner) (api.Release, error) {
 	r.Signed, err = base64.StdEncoding.DecodeString(signed)
 	return r, err
 }
+
+// MaxRevisionStep is how much higher than the live one a revision may be:
+// whoever steals a key and a token must not use up all revisions at once.
+const MaxRevisionStep = 1_000_000
 
 // Live returns the newest release of a gateway, or ErrNotFound.
 func (s *Store) Live(ctx context.Context, gateway string) (api.Release, error) {
@@ -48,38 +52,42 @@ func (s *Store) Released(ctx context.Context, gateway, digest string) (bool, err
 // Publish makes r the gateway's live release if the bundle now live is seen
 // (empty for none). It returns what is live then. The error is ErrChanged if
 // something else is live, if r does not name what is live as its predecessor,
-// or if its revision is not higher; ErrNotFound if its bundle is not stored.
+// or if its revision is not higher, or far higher; ErrNotFound if its bundle is not stored.
 // Publishing what is live already, to the byte, changes nothing; changed says
 // so.
 func (s *Store) Publish(ctx context.Context, r api.Release, seen string, before func() error) (current api.Release, changed bool, err error) {
 	err = s.write(ctx, func(tx *sql.Tx, _ int64) error {
-		current, err = live(ctx, tx, r.Gateway)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			current = api.Release{}
-		case err != nil:
-			return err
-		case current.Revision == r.Revision && string(current.Signed) == string(r.Signed):
-			return nil
-		}
-		if current.Bundle != seen || r.Predecessor != current.Bundle || r.Revision <= current.Revision {
-			return ErrChanged
-		}
-		var stored int
-		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM bundles WHERE digest = $1", r.Bundle).Scan(&stored); err != nil {
+		current, changed, err = publish(ctx, tx, r, seen)
+		if err != nil || !changed {
 			return err
 		}
-		if stored == 0 {
-			return ErrNotFound
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO releases ("+releaseColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-			r.Gateway, int64(r.Revision), r.Bundle, r.Predecessor, micros(r.Time), r.Note, r.KeyID, r.ReleasedBy, micros(r.ReleasedAt),
-			base64.StdEncoding.EncodeToString(r.Signed))
-		if err := then(err, before); err != nil {
-			return err
-		}
-		current, changed = r, true
-		return nil
+		return before()
 	})
 	return current, changed && err == nil, err
+}
+
+func publish(ctx context.Context, tx *sql.Tx, r api.Release, seen string) (current api.Release, changed bool, err error) {
+	current, err = live(ctx, tx, r.Gateway)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		current = api.Release{}
+	case err != nil:
+		return current, false, err
+	case current.Revision == r.Revision && string(current.Signed) == string(r.Signed):
+		return current, false, nil
+	}
+	if current.Bundle != seen || r.Predecessor != current.Bundle || r.Revision <= current.Revision || r.Revision-current.Revision > MaxRevisionStep {
+		return current, false, ErrChanged
+	}
+	var stored int
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM bundles WHERE digest = $1", r.Bundle).Scan(&stored); err != nil {
+		return current, false, err
+	}
+	if stored == 0 {
+		return current, false, ErrNotFound
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO releases ("+releaseColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		r.Gateway, int64(r.Revision), r.Bundle, r.Predecessor, micros(r.Time), r.Note, r.KeyID, r.ReleasedBy, micros(r.ReleasedAt),
+		base64.StdEncoding.EncodeToString(r.Signed), r.Run, r.Commit)
+	return r, err == nil, err
 }

@@ -261,11 +261,13 @@ func testReleases(t *testing.T, s, replica *Store) {
 	}
 	_, _, err = s.Publish(ctx, releaseOf("gw", "d3", "d1", 8), "d1", nothing)
 	is(t, err, ErrNotFound)
-	_, _, err = s.Publish(ctx, releaseOf("gw", "d2", "d1", 1<<53-1), "d1", nothing)
+	_, _, err = s.Publish(ctx, releaseOf("gw", "d2", "d1", 7+MaxRevisionStep+1), "d1", nothing)
+	is(t, err, ErrChanged)
+	_, _, err = s.Publish(ctx, releaseOf("gw", "d2", "d1", 7+MaxRevisionStep), "d1", nothing)
 	is(t, err, nil)
 	live, err = replica.Live(ctx, "gw")
 	is(t, err, nil)
-	if live.Revision != 1<<53-1 || !live.Time.Equal(at) {
+	if live.Revision != 7+MaxRevisionStep || !live.Time.Equal(at) {
 		t.Errorf("live %v", live)
 	}
 	history, err := s.Releases(ctx, "gw", 10)
