@@ -39,7 +39,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		loginCommand(), logoutCommand(), whoamiCommand(), psqlCommand(), connectCommand(), revokeCommand(), statusCommand(),
+		loginCommand(), logoutCommand(), whoamiCommand(), psqlCommand(), connectCommand(), revokeCommand(), statusCommand(), doctorCommand(),
 		serveCommand(), gatewayCommand(), controlCommand(), policyCommand(), bundleCommand(), releaseCommand(), approvalsCommand(), tokenCommand(), evidenceCommand(),
 		conformanceCommand(), upstreamCommand(), probeCommand(),
 	)

@@ -83,7 +83,7 @@ func TestPublishAndRollOut(t *testing.T) {
 	}
 
 	out, err = runPostern(context.Background(), "status", "--control", in.control)
-	if fields := strings.Split(out, "\t"); err != nil || len(fields) < 13 || fields[0] != "orders" || fields[2] != "ok" || fields[3] != "4" || !strings.HasPrefix(goodDigest, fields[4]) || fields[5] == "never" {
+	if fields := strings.Split(out, "\t"); err != nil || len(fields) < 13 || fields[0] != "orders" || fields[2] != "ok" || fields[3] != "4" || !strings.HasPrefix(goodDigest, "sha256:"+fields[4]) || fields[5] == "never" {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 	_, err = runPostern(context.Background(), "status", "nowhere", "--control", in.control)

@@ -117,11 +117,3 @@ func liveBundle(live *api.Release) string {
 	}
 	return live.Bundle
 }
-
-// shortDigest is enough of a digest to tell bundles apart.
-func shortDigest(digest string) string {
-	if digest == "" {
-		return "-"
-	}
-	return digest[:min(len(digest), len("sha256:")+12)]
-}

@@ -19,6 +19,21 @@ func (c *Client) Version(ctx context.Context) (api.VersionInfo, error) {
 	return out, err
 }
 
+// VersionAt is Version, and the time by the control plane's clock, to the second;
+// the zero time if it does not say.
+func (c *Client) VersionAt(ctx context.Context) (api.VersionInfo, time.Time, error) {
+	var out api.VersionInfo
+	r, err := c.json(ctx, call{method: http.MethodGet, path: path("v1", "version")}, nil, &out)
+	if err != nil {
+		return out, time.Time{}, err
+	}
+	date, err := http.ParseTime(r.header.Get("Date"))
+	if err != nil {
+		return out, time.Time{}, nil //nolint:nilerr // without a date there is none to tell
+	}
+	return out, date, nil
+}
+
 // Whoami returns who the token makes the caller.
 func (c *Client) Whoami(ctx context.Context) (api.Caller, error) {
 	var out api.Caller
