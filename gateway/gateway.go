@@ -42,6 +42,7 @@ type Config struct {
 	Live          *livepolicy.Live
 	Authenticator *authenticate.Authenticator
 	Journal       *evidence.Journal
+	Login         Login
 	Approvals     Approvals  // nil: statements that a rule holds are refused
 	MaskKeys      *mask.Keys // nil: the transforms hash and token redact
 	Limits        Limits
@@ -74,7 +75,10 @@ type Server struct {
 
 // New returns a server that is not listening yet.
 func New(cfg Config) *Server {
-	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Limits, cfg.Login = cfg.Limits.withDefaults(), cfg.Login.withDefaults()
+	if cfg.Accept.ClientCAs == nil {
+		cfg.Accept.ClientCAs = cfg.Authenticator.ClientCAs()
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/posternhq/postern/gateway/accept"
-	"github.com/posternhq/postern/gateway/authenticate"
 	"github.com/posternhq/postern/gateway/internal/metrics"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/internal/sockets"
@@ -83,7 +82,7 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.L
 	login, cancelLogin := context.WithTimeout(ctx, s.cfg.Limits.LoginTimeout)
 	defer cancelLogin()
 
-	live := &session{server: s, since: s.cfg.Clock(), method: "token", log: log, info: s.sessionInfo(client, conn)}
+	live := &session{server: s, since: s.cfg.Clock(), log: log, info: s.sessionInfo(client, conn)}
 	if err := live.authenticate(login, client, policy); err != nil {
 		return "", refuse(client.Conn, s.inTime(client.Conn, err))
 	}
@@ -125,6 +124,9 @@ func checkStartup(s *accept.Startup) *refusal.Refusal {
 		}
 	}
 	for name, value := range startupOptions(s.Options) {
+		if name == optionAuth || name == optionGrant {
+			continue // the gateway's own: see login.go
+		}
 		if r := checkSetting(name, value); r != nil {
 			return r
 		}
@@ -189,48 +191,6 @@ func (s *Server) sessionInfo(client *accept.Client, conn net.Conn) *policylang.S
 		info.ClientAddr = addr.Addr().Unmap()
 	}
 	return info
-}
-
-// authenticate finds out who the client is. The role that it asks for must be
-// the identity's.
-func (s *session) authenticate(ctx context.Context, client *accept.Client, policy *livepolicy.Policy) error {
-	token, err := accept.AskPassword(client.Conn)
-	if err != nil {
-		return err
-	}
-	s.claims, err = s.server.cfg.Authenticator.Token(ctx, token)
-	if err != nil {
-		return s.loginFailed(ctx, err)
-	}
-	v, r := s.see(policy)
-	if r != nil {
-		s.log.LogAttrs(ctx, slog.LevelWarn, "login refused", slog.String("code", string(r.Code)),
-			slog.Any("issuer", s.claims["iss"]), slog.Any("subject", s.claims["sub"]), slog.String("reason", r.Message))
-		s.server.cfg.Metrics.Login(s.method, r.Code)
-		s.loginRefused(v, r)
-		return r
-	}
-	s.view.Store(v)
-	s.server.cfg.Metrics.Login(s.method, "")
-	s.log = s.log.With(slog.String("session", s.info.ID), slog.String("identity", v.subject.Name))
-	return nil
-}
-
-// loginFailed turns an authenticator's failure into what the client is told,
-// and tells the operator precisely why.
-func (s *session) loginFailed(ctx context.Context, err error) error {
-	s.server.cfg.Metrics.Login(s.method, refusal.TokenRefused)
-	var f *authenticate.Failure
-	if !errors.As(err, &f) {
-		s.log.LogAttrs(ctx, slog.LevelError, "login failed", slog.Any("error", err))
-		return refusal.New(refusal.TokenRefused, "the token was refused")
-	}
-	s.log.LogAttrs(ctx, slog.LevelWarn, "login refused", slog.String("code", f.Code), slog.String("reason", f.Reason))
-	r := refusal.New(refusal.TokenRefused, "%s", f.Public)
-	if f.Hint != "" {
-		r.Hint = f.Hint
-	}
-	return r
 }
 
 // see works out what a policy makes of the session.

@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	// The control plane is not in the path of data.
 	"gateway/control":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*", "gateway/control/internal/*"},
 	"gateway/control/internal/store": {"policylang", "gateway/internal/api"},
-	"gateway/control/signin":         {"policylang", "gateway/internal/api"},
+	"gateway/control/signin":         {"policylang", "gateway/internal/api", "gateway/internal/pki"},
 	"gateway/console":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*"},
 
 	// What composes the steps; it does not know the control plane's server.
@@ -68,7 +68,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/controlclient": {"policylang", "policylang/bundle", "gateway/internal/api", "gateway/approve"},
 	"gateway/internal/demoissuer":    {},
 	"gateway/internal/localproxy":    {},
-	"gateway/internal/login":         {"gateway/internal/api"},
+	"gateway/internal/login":         {"gateway/internal/api", "gateway/internal/pki"},
 	"gateway/internal/gatewaytest": {
 		"policylang", "policylang/bundle", "gateway", "gateway/accept", "gateway/approve", "gateway/authenticate", "gateway/evidence",
 		"gateway/livepolicy", "gateway/mask", "gateway/internal/*",
@@ -76,6 +76,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/metrics": {"policylang", "gateway/internal/refusal"},
 	"gateway/internal/oidc":    {"policylang", "gateway/internal/api"},
 	"gateway/internal/pgtest":  {},
+	"gateway/internal/pki":     {},
 	"gateway/internal/refusal": {},
 	"gateway/internal/sockets": {},
 	"gateway/internal/tracing": {},

@@ -11,12 +11,12 @@ package accept
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"slices"
 
 	"github.com/jackc/pgproto3/v2"
 
@@ -38,6 +38,11 @@ const (
 type Config struct {
 	TLS            *tls.Config // must offer ALPN "postgresql" for direct TLS
 	AllowPlaintext bool        // loopback examples only
+
+	// ClientCAs, if set, has clients asked for a certificate, and told these
+	// authorities. Any certificate is taken that its owner has the key of: to
+	// verify it, or to pass over it, is the caller's.
+	ClientCAs *x509.CertPool
 }
 
 // Client is a connection whose startup packet has been read.
@@ -45,6 +50,8 @@ type Client struct {
 	Conn    net.Conn // the TLS connection if there is one
 	Startup Startup
 	TLS     *tls.ConnectionState // nil on a plaintext connection
+
+	ServerCertificate *x509.Certificate // that the client was shown; nil on a plaintext connection
 }
 
 // ErrProbe is returned by Handshake when the client closed the connection
@@ -69,6 +76,7 @@ type handshake struct {
 	conn     net.Conn // replaced by the TLS connection
 	cfg      Config
 	state    *tls.ConnectionState
+	shown    *x509.Certificate
 	askedGSS bool
 }
 
@@ -158,27 +166,6 @@ func (h *handshake) answerSSL() error {
 	return h.startTLS(h.conn, false)
 }
 
-func (h *handshake) startTLS(conn net.Conn, direct bool) error {
-	if h.cfg.TLS == nil {
-		return errors.New("direct TLS on a listener without a certificate")
-	}
-	cfg := h.cfg.TLS
-	if direct && !slices.Contains(cfg.NextProtos, ALPN) {
-		cfg = cfg.Clone()
-		cfg.NextProtos = []string{ALPN}
-	}
-	c := tls.Server(conn, cfg)
-	if err := c.Handshake(); err != nil {
-		return fmt.Errorf("TLS handshake: %w", err)
-	}
-	state := c.ConnectionState()
-	if direct && state.NegotiatedProtocol != ALPN {
-		return errors.New("direct TLS without ALPN \"postgresql\"")
-	}
-	h.conn, h.state = c, &state
-	return nil
-}
-
 func (h *handshake) startup(version uint32, body []byte) (*Client, *Cancel, error) {
 	s, err := ParseStartup(version, body)
 	if err != nil {
@@ -193,7 +180,7 @@ func (h *handshake) startup(version uint32, body []byte) (*Client, *Cancel, erro
 			return nil, nil, fmt.Errorf("negotiate the protocol version: %w", err)
 		}
 	}
-	return &Client{Conn: h.conn, Startup: s, TLS: h.state}, nil, nil
+	return &Client{Conn: h.conn, Startup: s, TLS: h.state, ServerCertificate: h.shown}, nil, nil
 }
 
 // negotiateVersion is the NegotiateProtocolVersion message ('v').

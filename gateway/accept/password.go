@@ -1,16 +1,14 @@
 package accept
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 
 	"github.com/posternhq/postern/gateway/internal/refusal"
 )
 
-// maxPassword bounds a password message, in bytes. Tokens are a few KB.
+// maxPassword bounds a password message or SASL response, in bytes. Tokens are
+// a few KB.
 const maxPassword = 65535
 
 // AskPassword asks the client for a password in clear text, which the caller
@@ -18,26 +16,14 @@ const maxPassword = 65535
 // result is a secret.
 func AskPassword(conn net.Conn) (string, error) {
 	const cleartextPassword = 3
-	request := binary.BigEndian.AppendUint32([]byte{'R', 0, 0, 0, 8}, cleartextPassword)
-	if _, err := conn.Write(request); err != nil {
+	if err := writeAuthentication(conn, cleartextPassword, nil); err != nil {
 		return "", fmt.Errorf("ask for the password: %w", err)
 	}
-	var head [5]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		if errors.Is(err, io.EOF) {
-			return "", ErrProbe // psql without a password closes and asks its user
-		}
-		return "", fmt.Errorf("read the password: %w", err)
+	body, err := readSecret(conn)
+	if err != nil {
+		return "", err
 	}
-	length := binary.BigEndian.Uint32(head[1:])
-	if head[0] != 'p' || length < 5 || length > maxPassword {
-		return "", refusal.New(refusal.Protocol, "a password message was expected")
-	}
-	body := make([]byte, length-4)
-	if _, err := io.ReadFull(conn, body); err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	if body[len(body)-1] != 0 {
+	if len(body) == 0 || body[len(body)-1] != 0 {
 		return "", refusal.New(refusal.Protocol, "the password has no end")
 	}
 	return string(body[:len(body)-1]), nil

@@ -1,19 +1,26 @@
-// Package authenticate answers who a client is: it turns what the client sends
-// as its password into verified claims, which the policy's identities then
-// match. A client that can't prove itself gets a [*Failure], in two voices: one
-// is safe to send to the client and says what to do, the other tells the
-// operator precisely which check failed. Neither ever holds the token.
+// Package authenticate answers who a client is: it turns what the client proves
+// itself by into verified claims, which the policy's identities then match. The
+// claims have the same shape whatever the method: a token as the password or by
+// OAUTHBEARER, a secret by SCRAM, or a client's certificate. A client that can't
+// prove itself gets a [*Failure], in two voices: one is safe to send to the client
+// and says what to do, the other tells the operator precisely which check failed.
+// Neither ever holds the token.
 //
+//	method, claims, err := authenticator.Choose(methods, hints)
+//	…
 //	claims, err := authenticator.Token(ctx, password)
 //	if failure, ok := errors.AsType[*authenticate.Failure](err); ok {
 //		// send failure.Public and failure.Hint, log failure.Code and failure.Reason
 //	}
 //
-// What makes a token valid is said by the package oidc that does the work.
+// What makes a token valid is said by the package oidc that does the work; the
+// form of certificates by the package pki. The messages themselves are read and
+// written by others: nothing here touches a connection.
 package authenticate
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -29,6 +36,10 @@ type Config struct {
 	// login, so that a policy change holds from the next one on.
 	Issuers func() []policylang.Issuer
 
+	// ClientCAs are the authorities whose client certificates are accepted: the
+	// control plane's. None if empty.
+	ClientCAs []*x509.Certificate
+
 	AllowLoopbackHTTP bool              // accept issuers at http://127.0.0.1 and http://[::1]: the demo and tests
 	MaxLifetime       time.Duration     // longest life of a token; 24 hours if zero
 	Transport         http.RoundTripper // reaches issuers; a plain one with the environment's proxies if nil
@@ -39,16 +50,37 @@ type Config struct {
 // Authenticator checks credentials. It is safe for concurrent use and needs no
 // closing.
 type Authenticator struct {
-	tokens *oidc.Verifier
+	tokens    *oidc.Verifier
+	issuers   func() []policylang.Issuer
+	clientCAs []*x509.Certificate
+	clock     func() time.Time
 }
 
 // New returns an authenticator. It asks no issuer for anything until the first
 // token arrives.
 func New(cfg Config) *Authenticator {
-	return &Authenticator{tokens: oidc.NewVerifier(oidc.Config{
+	a := &Authenticator{issuers: cfg.Issuers, clientCAs: cfg.ClientCAs, clock: cfg.Clock}
+	if a.clock == nil {
+		a.clock = time.Now
+	}
+	a.tokens = oidc.NewVerifier(oidc.Config{
 		Issuers: cfg.Issuers, AllowLoopbackHTTP: cfg.AllowLoopbackHTTP, MaxLifetime: cfg.MaxLifetime,
 		Transport: cfg.Transport, Clock: cfg.Clock, Logger: cfg.Logger,
-	})}
+	})
+	return a
+}
+
+// ClientCAs returns the authorities that clients are told when they are asked
+// for a certificate, nil if none is accepted.
+func (a *Authenticator) ClientCAs() *x509.CertPool {
+	if len(a.clientCAs) == 0 {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	for _, ca := range a.clientCAs {
+		pool.AddCert(ca)
+	}
+	return pool
 }
 
 // Token returns the claims of a token that came as a password. Integral

@@ -102,6 +102,12 @@ func (s *credentialSource) idToken(ctx context.Context) (string, error) {
 
 // credential returns a fresh credential.
 func (s *credentialSource) credential(ctx context.Context) (*api.TokenGranted, error) {
+	return exchangeBy(ctx, s, login.Exchange)
+}
+
+// exchangeBy exchanges the login, and the token of the agent if there is one, in
+// one of the ways of package login.
+func exchangeBy[T any](ctx context.Context, s *credentialSource, exchange func(ctx context.Context, control, gateway, subject, actor string, client *http.Client) (*T, error)) (*T, error) {
 	token, err := s.idToken(ctx)
 	if err != nil {
 		return nil, err
@@ -114,7 +120,7 @@ func (s *credentialSource) credential(ctx context.Context) (*api.TokenGranted, e
 		}
 		actor = strings.TrimSpace(string(data))
 	}
-	return login.Exchange(ctx, s.control, s.gateway, token, actor, s.client)
+	return exchange(ctx, s.control, s.gateway, token, actor, s.client)
 }
 
 // splitAddress returns where the gateway is.
@@ -128,19 +134,6 @@ func (f *credentialFlags) splitAddress(told string) (host, port string, err erro
 		return "", "", fmt.Errorf("%q is not an address of the form host:port", address)
 	}
 	return host, port, nil
-}
-
-// printCredential is `postern token`.
-func printCredential(cmd *cobra.Command, f *credentialFlags) error {
-	s, err := f.source()
-	if err != nil {
-		return err
-	}
-	granted, err := s.credential(cmd.Context())
-	if err != nil {
-		return err
-	}
-	return newOutput(cmd.OutOrStdout()).print(granted.AccessToken + "\n")
 }
 
 // whoamiCommand shows who the login is.

@@ -16,6 +16,7 @@ import (
 // psqlCommand runs psql with a fresh credential.
 func psqlCommand() *cobra.Command {
 	var f credentialFlags
+	var with string
 	cmd := &cobra.Command{
 		Use:   "psql DATABASE [-- PSQL-ARGUMENTS]",
 		Short: "Run psql through the gateway, as yourself",
@@ -24,20 +25,24 @@ gateway's certificate verified (sslmode=verify-full).
 
 The credential lives for minutes and is only needed to connect: the session goes
 on after it has expired. It is given to psql in its environment, which no other
-user can read; programs that psql starts with \! can.`,
+user can read; programs that psql starts with \! can.
+
+With --with certificate or --with scram psql sends nothing that is of use to who
+sees it, and proves instead that it has a secret that was made on this machine.`,
 		Example: `  postern psql orders
   postern psql orders -- -c 'SELECT count(*) FROM customers'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPsql(cmd, &f, args[0], args[1:])
+			return runPsql(cmd, &f, with, args[0], args[1:])
 		},
 	}
 	f.add(cmd)
 	f.addAddress(cmd)
+	cmd.Flags().StringVar(&with, "with", withToken, "how psql proves who you are: token, certificate or scram")
 	return cmd
 }
 
-func runPsql(cmd *cobra.Command, f *credentialFlags, database string, args []string) error {
+func runPsql(cmd *cobra.Command, f *credentialFlags, with, database string, args []string) error {
 	psql, err := exec.LookPath("psql")
 	if err != nil {
 		return errors.New("psql is not on PATH; on Debian: apt-get install postgresql-client")
@@ -46,18 +51,20 @@ func runPsql(cmd *cobra.Command, f *credentialFlags, database string, args []str
 	if err != nil {
 		return err
 	}
-	granted, err := s.credential(cmd.Context())
+	proof, err := s.proveBy(cmd.Context(), with)
 	if err != nil {
 		return err
 	}
-	host, port, err := f.splitAddress(granted.Address)
+	defer proof.remove()
+	host, port, err := f.splitAddress(proof.address)
 	if err != nil {
 		return err
 	}
 	run := exec.Command(psql, args...) // not bound to the context: Ctrl-C is psql's
 	run.Env = append(withoutPG(os.Environ()),
-		"PGHOST="+host, "PGPORT="+port, "PGDATABASE="+database, "PGUSER="+granted.DatabaseRole,
-		"PGPASSWORD="+granted.AccessToken, "PGSSLMODE=verify-full", "PGGSSENCMODE=disable")
+		"PGHOST="+host, "PGPORT="+port, "PGDATABASE="+database, "PGUSER="+proof.role,
+		"PGSSLMODE=verify-full", "PGGSSENCMODE=disable")
+	run.Env = append(run.Env, proof.env...)
 	if s.caFile != "" {
 		run.Env = append(run.Env, "PGSSLROOTCERT="+s.caFile)
 	}

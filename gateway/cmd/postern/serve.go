@@ -110,6 +110,7 @@ func runServe(ctx context.Context, common *commonFlags, gw *gatewayFlags, ctl *c
 	if err != nil {
 		return err
 	}
+	gw.login.inProcess = plane.clientCA
 	half, err := gw.open(common, client, keys, seen, log)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
 	"github.com/posternhq/postern/gateway/internal/metrics"
+	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/policylang"
 )
@@ -56,6 +57,7 @@ type controlPlane struct {
 	listener net.Listener
 	server   *control.Server
 	signIn   *signin.Server
+	clientCA *pki.Authority          // signs client certificates
 	gateways func() []signin.Gateway // whose policies are known
 	http     *http.Server
 	identify func(context.Context, string) (*policylang.Subject, error)

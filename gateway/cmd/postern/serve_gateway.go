@@ -38,6 +38,7 @@ type gatewayFlags struct {
 	allowPlaintext bool
 	limits         gateway.Limits
 	source         sourceFlags
+	login          loginFlags
 }
 
 func (f *gatewayFlags) add(cmd *cobra.Command) {
@@ -47,6 +48,7 @@ func (f *gatewayFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "let clients in without TLS; a token sent so can be stolen")
 	addLimits(cmd, &f.limits)
 	mustRegister(cmd.MarkFlagRequired("gateway"))
+	f.login.add(cmd)
 }
 
 // gatewayHalf is a gateway that is put together.
@@ -119,7 +121,15 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	if err != nil {
 		return nil, err
 	}
-	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, AllowLoopbackHTTP: common.demo, Transport: keys, Logger: log})
+	clientCAs, err := f.login.authorities()
+	if err != nil {
+		return nil, err
+	}
+	logins, err := f.login.parse()
+	if err != nil {
+		return nil, err
+	}
+	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, ClientCAs: clientCAs, AllowLoopbackHTTP: common.demo, Transport: keys, Logger: log})
 	var approvals gateway.Approvals
 	if client != nil {
 		approvals = client.Broker(f.name)
@@ -130,6 +140,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,
 		},
+		Login: logins,
 	})
 	h.revocations = common.path("revocations.json")
 	if err := h.loadRevocations(); err != nil {

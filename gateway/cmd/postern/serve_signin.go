@@ -16,6 +16,7 @@ import (
 	"github.com/posternhq/postern/gateway/control/signin"
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
+	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/policylang"
 )
@@ -26,8 +27,12 @@ func (p *controlPlane) openSignIn(common *commonFlags) error {
 	if err != nil {
 		return err
 	}
+	p.clientCA, err = pki.LoadAuthority(common.path("client-ca.pem"), common.path("client-ca.key"), "postern client authority")
+	if err != nil {
+		return err
+	}
 	p.signIn, err = signin.New(signin.Config{
-		URL: p.url(), Key: key, Logger: p.log,
+		URL: p.url(), Key: key, ClientCA: p.clientCA, Logger: p.log,
 		Gateways: func() []signin.Gateway { return p.gateways() },
 		Record: func(ctx context.Context, m signin.Minted) error {
 			return p.audit(ctx, control.Event{Time: time.Now(), Caller: caller(m), Action: "credential.mint", Target: m.ID, Gateway: m.Gateway})

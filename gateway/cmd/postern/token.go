@@ -27,6 +27,13 @@ connection, which lives for minutes.
 
   PGPASSWORD=$(postern token) psql 'host=db.example.com sslmode=verify-full user=ana'
 
+With --certificate it writes a client certificate instead, and with --scram it
+prints a SCRAM secret and the grant that belongs to it. Either is made for a
+secret that never leaves this machine, and lives as long.
+
+  postern token --certificate ~/.postgresql && psql 'host=db.example.com sslmode=verify-full user=ana'
+  eval "$(postern token --scram)" && psql 'host=db.example.com sslmode=verify-full user=ana'
+
 Its subcommands make, list and revoke the control plane's API tokens: for
 Terraform and for jobs. A gateway gets its own by 'postern gateway enroll';
 people sign in with 'postern login'.
@@ -38,11 +45,13 @@ It takes an administrator's token; the first is made by
 	addOutputFlag(cmd)
 	flags := addControlFlags(cmd)
 	var f credentialFlags
+	var form tokenForm
+	form.add(cmd)
 	cmd.Flags().StringVar(&f.gateway, "gateway", "", "`name` of the gateway; the login's unless given")
 	cmd.Flags().StringVar(&f.actorToken, "actor-token-file", "", "`file` that holds the token of an agent, which then acts on your behalf")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.controlFlags = *flags
-		return printCredential(cmd, &f)
+		return form.print(cmd, &f)
 	}
 	cmd.AddCommand(tokenCreateCommand(flags), tokenListCommand(flags), tokenRevokeCommand(flags), tokenWhoamiCommand(flags))
 	return cmd

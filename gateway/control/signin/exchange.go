@@ -2,12 +2,14 @@ package signin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/policylang"
 )
 
@@ -56,6 +58,7 @@ type request struct {
 	gateway Gateway
 	subject string // tokens
 	actor   string
+	proof   proof
 }
 
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request) (*api.TokenGranted, *problem) {
@@ -89,7 +92,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) (*api.TokenGra
 		}
 		return nil, invalidGrant("no identity of the gateway's policy matches", "ask the owner of the policy to add you", err)
 	}
-	return s.grant(r, in.gateway.Name, in.gateway.Address, claims, subject)
+	return s.grant(r, &in, claims, subject)
 }
 
 func (s *Server) readRequest(r *http.Request) (request, *problem) {
@@ -106,6 +109,10 @@ func (s *Server) readRequest(r *http.Request) (request, *problem) {
 		return request{}, &problem{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "grant_type must be " + api.GrantTokenExchange}
 	}
 	in := request{subject: form.Get("subject_token"), actor: form.Get("actor_token")}
+	var refused *problem
+	if in.proof, refused = s.readProof(form); refused != nil {
+		return request{}, refused
+	}
 	if in.subject == "" || !isTokenType(form.Get("subject_token_type")) {
 		return request{}, invalidRequest("subject_token and subject_token_type are needed; the type is %s or %s", api.TokenTypeID, api.TokenTypeJWT)
 	}
@@ -133,11 +140,12 @@ func isTokenType(t string) bool {
 	return t == api.TokenTypeID || t == api.TokenTypeJWT || t == api.TokenTypeAccess
 }
 
-func (s *Server) grant(r *http.Request, gateway, address string, claims map[string]any, subject *policylang.Subject) (*api.TokenGranted, *problem) {
+func (s *Server) grant(r *http.Request, in *request, claims map[string]any, subject *policylang.Subject) (*api.TokenGranted, *problem) {
+	gateway := in.gateway.Name
 	life := s.config.Life
 	out := &api.TokenGranted{
-		IssuedTokenType: api.TokenTypeJWT, TokenType: "Bearer", Subject: subject.Name, Identity: subject.Identity, Kind: subject.Kind,
-		DatabaseRole: subject.DatabaseRole, Gateway: gateway, Address: address,
+		IssuedTokenType: in.proof.tokenType, TokenType: in.proof.use(), Subject: subject.Name, Identity: subject.Identity, Kind: subject.Kind,
+		DatabaseRole: subject.DatabaseRole, Gateway: gateway, Address: in.gateway.Address,
 	}
 	m := Minted{Gateway: gateway, Subject: subject.Name}
 	if subject.Actor != nil {
@@ -147,7 +155,11 @@ func (s *Server) grant(r *http.Request, gateway, address string, claims map[stri
 	now := s.now()
 	m.Expires = now.Add(life)
 	var err error
-	if out.AccessToken, m.ID, err = s.mint(gateway, subject.Name, claims, now, m.Expires); err != nil {
+	out.AccessToken, m.ID, err = s.mint(mintage{gateway: gateway, subject: subject.Name, claims: claims, now: now, expires: m.Expires}, in.proof)
+	if errors.Is(err, pki.ErrRequest) {
+		return nil, invalidRequest("csr must be a certificate request in PEM, signed by its own key on P-256")
+	}
+	if err != nil {
 		return nil, &problem{status: http.StatusInternalServerError, code: "server_error", text: "the credential could not be made", cause: err}
 	}
 	if err := s.config.Record(r.Context(), m); err != nil {

@@ -17,23 +17,48 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/pki"
 )
 
-// mint signs a credential.
-func (s *Server) mint(gateway, subject string, claims map[string]any, now, expires time.Time) (token, id string, err error) {
+// mintage is for whom something is minted, and until when.
+type mintage struct {
+	gateway, subject string
+	claims           map[string]any
+	now, expires     time.Time
+}
+
+// mint makes what the proof asks for: a credential, a SCRAM grant, or a
+// certificate in PEM.
+func (s *Server) mint(m mintage, p proof) (minted, id string, err error) {
+	if p.tokenType == api.TokenTypeCertificate {
+		claims, err := json.Marshal(m.claims)
+		if err != nil {
+			return "", "", fmt.Errorf("mint: %w", err)
+		}
+		cert, id, err := s.config.ClientCA.IssueClient([]byte(p.request), pki.Client{Gateway: m.gateway, Subject: m.subject, Claims: claims, Expires: m.expires}, m.now)
+		return string(cert), id, err
+	}
 	id = rand.Text()
-	payload, err := json.Marshal(map[string]any{
-		"iss": s.config.URL, "aud": gateway, "sub": subject, "iat": now.Unix(), "exp": expires.Unix(), "jti": id, "claims": claims,
-	})
+	content := map[string]any{
+		"iss": s.config.URL, "aud": m.gateway, "sub": m.subject, "iat": m.now.Unix(), "exp": m.expires.Unix(), "jti": id, "claims": m.claims,
+	}
+	signer := s.signer
+	if p.tokenType == api.TokenTypeSCRAM {
+		content["scram"] = p.verifier
+		signer = s.scramSigner
+	}
+	payload, err := json.Marshal(content)
 	if err != nil {
 		return "", "", fmt.Errorf("mint: %w", err)
 	}
-	signed, err := s.signer.Sign(payload)
+	signed, err := signer.Sign(payload)
 	if err != nil {
 		return "", "", fmt.Errorf("mint: %w", err)
 	}
-	token, err = signed.CompactSerialize()
-	return token, id, err
+	minted, err = signed.CompactSerialize()
+	return minted, id, err
 }
 
 // unverifiedIssuer returns who a token says has made it, or nothing.

@@ -11,6 +11,7 @@
 //
 //	GET  /.well-known/openid-configuration   so that gateways find the keys
 //	GET  /oauth/keys                         the public keys (RFC 7517)
+//	GET  /oauth/client-ca.pem                the authority of client certificates
 //	GET  /oauth/sign-in                      where people sign in, and for which gateways ([api.SignIn])
 //	POST /oauth/token                        token exchange (RFC 8693)
 //
@@ -31,6 +32,18 @@
 // for whom the control plane's key may speak. A credential is never exchanged
 // for another one.
 //
+// # Without a bearer
+//
+// A client that must not send what could be used by whoever sees it asks, by
+// requested_token_type, for one of two other things. Both are made for a secret
+// of the client's own, which neither the control plane nor the gateway ever has:
+//
+//   - [api.TokenTypeCertificate], with a certificate request as csr: a certificate
+//     as the package pki specifies it, of the server's ClientCA.
+//   - [api.TokenTypeSCRAM], with the verifier of a SCRAM secret as scram_verifier, in
+//     PostgreSQL's notation: a SCRAM grant, which is a credential of the type
+//     "application/postern-scram+jwt" with the verifier as "scram".
+//
 // A Server holds no state but its key, and is safe for concurrent use.
 package signin
 
@@ -46,6 +59,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/policylang"
 )
 
@@ -62,6 +76,7 @@ type Config struct {
 	Gateways func() []Gateway                    // for which credentials are minted
 	Record   func(context.Context, Minted) error // before a credential is given away; its error prevents it
 	Life     time.Duration                       // of a credential; 10 minutes if zero, 15 at most
+	ClientCA *pki.Authority                      // signs client certificates; none are made if nil
 	Logger   *slog.Logger                        // slog.Default if nil
 	Clock    func() time.Time                    // time.Now if nil
 }
@@ -90,10 +105,12 @@ type Minted struct {
 // Server mints credentials.
 type Server struct {
 	config Config
-	signer jose.Signer
+	signer jose.Signer // of credentials
 	keyID  string
-	log    *slog.Logger
-	now    func() time.Time
+
+	scramSigner jose.Signer // of SCRAM grants
+	log         *slog.Logger
+	now         func() time.Time
 }
 
 // New returns a server.
@@ -121,13 +138,24 @@ func New(c Config) (*Server, error) {
 	if s.keyID, err = thumbprint(c.Key); err != nil {
 		return nil, err
 	}
-	s.signer, err = jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.ES256, Key: c.Key},
-		(&jose.SignerOptions{}).WithType(api.CredentialType).WithHeader("kid", s.keyID))
+	if s.signer, err = s.signerOf(api.CredentialType); err != nil {
+		return nil, err
+	}
+	if s.scramSigner, err = s.signerOf(api.SCRAMGrantType); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// signerOf signs with the server's key what has the type in its header.
+func (s *Server) signerOf(typ jose.ContentType) (jose.Signer, error) {
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.ES256, Key: s.config.Key},
+		(&jose.SignerOptions{}).WithType(typ).WithHeader("kid", s.keyID))
 	if err != nil {
 		return nil, fmt.Errorf("make the sign-in server: %w", err)
 	}
-	return s, nil
+	return signer, nil
 }
 
 // Handler serves the endpoints.
@@ -135,6 +163,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.serveDiscovery)
 	mux.HandleFunc("GET /oauth/keys", s.serveKeys)
+	mux.HandleFunc("GET /oauth/client-ca.pem", s.serveClientCA)
 	mux.HandleFunc("GET /oauth/sign-in", s.serveSignIn)
 	mux.HandleFunc("POST /oauth/token", s.serveToken)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -158,6 +187,16 @@ func (s *Server) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
 		Key: s.config.Key.Public(), KeyID: s.keyID, Algorithm: string(jose.ES256), Use: "sig",
 	}}})
+}
+
+// serveClientCA gives the authority that gateways are to trust clients by.
+func (s *Server) serveClientCA(w http.ResponseWriter, r *http.Request) {
+	if s.config.ClientCA == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-pem-file")
+	_, _ = w.Write(s.config.ClientCA.PEM()) // the caller has left: nobody to tell
 }
 
 // serveSignIn tells where people sign in. It is public, as an identity

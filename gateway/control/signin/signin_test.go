@@ -21,6 +21,7 @@ import (
 	"github.com/posternhq/postern/gateway/internal/controlclient"
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
 	"github.com/posternhq/postern/gateway/internal/oidc"
+	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
 )
@@ -70,8 +71,12 @@ func newPlace(t *testing.T, mayMint bool) *place {
 	}
 	verifier := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, AllowLoopbackHTTP: true})
 	log := slog.New(slog.NewTextHandler(&p.log, nil))
+	clientCA, err := pki.NewAuthority("clients")
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.server, err = signin.New(signin.Config{
-		URL: controlURL, Key: key, Logger: log,
+		URL: controlURL, Key: key, ClientCA: clientCA, Logger: log,
 		Gateways: func() []signin.Gateway {
 			return []signin.Gateway{{
 				Name: "orders", Address: "db.example.com:6432", Issuers: issuers, Verify: verifier.Verify,

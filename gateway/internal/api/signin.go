@@ -9,6 +9,9 @@ const MaxCredentialLife = 15 * time.Minute
 // mistaken for an ID token, nor an ID token for it.
 const CredentialType = "postern+jwt"
 
+// SCRAMGrantType is the type in the header of a SCRAM grant.
+const SCRAMGrantType = "postern-scram+jwt"
+
 // CredentialIssuer is the name that a policy gives to the issuer whose tokens
 // are credentials: its control plane.
 const CredentialIssuer = "postern"
@@ -19,6 +22,13 @@ const (
 	TokenTypeID        = "urn:ietf:params:oauth:token-type:id_token"
 	TokenTypeAccess    = "urn:ietf:params:oauth:token-type:access_token"
 	TokenTypeJWT       = "urn:ietf:params:oauth:token-type:jwt"
+)
+
+// What the token endpoint gives in place of a credential, as its
+// requested_token_type: URNs of our own, for RFC 8693 has none.
+const (
+	TokenTypeCertificate = "urn:postern:params:oauth:token-type:client-certificate"
+	TokenTypeSCRAM       = "urn:postern:params:oauth:token-type:scram-grant"
 )
 
 // SignIn answers GET /oauth/sign-in.

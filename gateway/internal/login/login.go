@@ -193,6 +193,10 @@ func SignIn(ctx context.Context, control string, client *http.Client) (*api.Sign
 // Exchange turns a login into a credential for a gateway. With the token of an
 // agent as actor the credential is for the agent on behalf of the subject.
 func Exchange(ctx context.Context, control, gateway, subject, actor string, client *http.Client) (*api.TokenGranted, error) {
+	return exchange(ctx, control, exchangeForm(gateway, subject, actor), client)
+}
+
+func exchangeForm(gateway, subject, actor string) url.Values {
 	form := url.Values{
 		"grant_type": {api.GrantTokenExchange}, "audience": {gateway},
 		"subject_token": {subject}, "subject_token_type": {api.TokenTypeID},
@@ -201,6 +205,10 @@ func Exchange(ctx context.Context, control, gateway, subject, actor string, clie
 		form.Set("actor_token", actor)
 		form.Set("actor_token_type", api.TokenTypeJWT)
 	}
+	return form
+}
+
+func exchange(ctx context.Context, control string, form url.Values, client *http.Client) (*api.TokenGranted, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(control, "/")+"/oauth/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, fmt.Errorf("control plane %s: %w", control, err)

@@ -8,11 +8,22 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-// isCredentialType reports whether a header's "typ" is that of a credential
-// which a control plane minted.
-func isCredentialType(typ any) bool {
+// kind tells what a control plane minted from what identity providers issue.
+type kind string
+
+const (
+	kindBearer     kind = "JWT" // an identity provider's
+	kindCredential kind = api.CredentialType
+	kindSCRAM      kind = api.SCRAMGrantType
+)
+
+// kindOf reads a header's "typ".
+func kindOf(typ any) kind {
 	name, _ := typ.(string)
-	return strings.TrimPrefix(strings.ToLower(name), "application/") == api.CredentialType
+	if k := kind(strings.TrimPrefix(strings.ToLower(name), "application/")); k == kindCredential || k == kindSCRAM {
+		return k
+	}
+	return kindBearer
 }
 
 // checkKind keeps credentials and the tokens of identity providers apart: the
@@ -24,9 +35,9 @@ func (e envelope) checkKind(issuers []policylang.Issuer) *Error {
 			continue
 		}
 		switch minted := issuer.Name == api.CredentialIssuer; {
-		case e.credential && !minted:
+		case e.kind != kindBearer && !minted:
 			return refuse(CodeTokenType, "the token is a credential, but the policy names %q %q and not %q", e.issuer, issuer.Name, api.CredentialIssuer)
-		case !e.credential && minted:
+		case e.kind == kindBearer && minted:
 			return refuse(CodeTokenType, "the token of %q is not a credential that the control plane minted", e.issuer)
 		}
 	}

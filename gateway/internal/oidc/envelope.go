@@ -38,7 +38,7 @@ type envelope struct {
 	issuer    string
 	audience  []string
 
-	credential bool // minted by a control plane
+	kind kind
 }
 
 // parseEnvelope reads the header of a compact JWS and the claims that choose
@@ -105,8 +105,8 @@ func (e *envelope) readHeader(header map[string]any) *Error {
 		e.keyID = id
 	}
 	typ, present := header["typ"]
-	e.credential = isCredentialType(typ)
-	if present && !e.credential && !isLoginType(typ) {
+	e.kind = kindOf(typ)
+	if present && e.kind == kindBearer && !isLoginType(typ) {
 		return refuse(CodeTokenType, "the token's type is neither JWT nor at+jwt, nor that of a credential")
 	}
 	return nil

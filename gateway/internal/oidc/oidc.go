@@ -110,7 +110,7 @@ func NewVerifier(cfg Config) *Verifier {
 // the claims are int64, others float64. It waits for the issuer's keys where
 // needed, as long as ctx allows.
 func (v *Verifier) Verify(ctx context.Context, raw string) (map[string]any, error) {
-	claims, err := v.verify(ctx, raw)
+	claims, err := v.verify(ctx, raw, kindBearer)
 	if err != nil {
 		if looksCut(raw, err.Code) {
 			return nil, refuse(CodeTruncated, "exactly %d bytes long, as psql's prompt cuts a password", psqlPromptLimit)
@@ -120,10 +120,15 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (map[string]any, erro
 	return claims, nil
 }
 
-func (v *Verifier) verify(ctx context.Context, raw string) (map[string]any, *Error) {
+// verify returns the claims of a token of the wanted kind; those that a
+// credential was minted for, but a SCRAM grant's own.
+func (v *Verifier) verify(ctx context.Context, raw string, want kind) (map[string]any, *Error) {
 	token, err := parseEnvelope(raw)
 	if err != nil {
 		return nil, err
+	}
+	if (token.kind == kindSCRAM) != (want == kindSCRAM) {
+		return nil, refuse(CodeTokenType, "the token is of the type %s, which is not wanted here", token.kind)
 	}
 	issuers := v.issuers()
 	audiences, keys := v.lookUp(token.issuer, issuers)
@@ -151,17 +156,17 @@ func (v *Verifier) verify(ctx context.Context, raw string) (map[string]any, *Err
 	if err != nil {
 		return nil, err
 	}
-	want := expectation{issuer: token.issuer, audiences: audiences, now: now, maxLifetime: v.maxLifetime}
-	if token.credential {
-		want.maxLifetime = min(v.maxLifetime, api.MaxCredentialLife)
+	expected := expectation{issuer: token.issuer, audiences: audiences, now: now, maxLifetime: v.maxLifetime}
+	if token.kind != kindBearer {
+		expected.maxLifetime = min(v.maxLifetime, api.MaxCredentialLife)
 	}
-	if err := want.check(claims); err != nil {
+	if err := expected.check(claims); err != nil {
 		return nil, err
 	}
 	if refused != nil { // stricter than we are: its word counts, its text may quote the token
 		return nil, refuse(CodeMalformed, "the token's claims are not those of an ID token")
 	}
-	if token.credential {
+	if token.kind == kindCredential {
 		return unwrap(claims, issuers)
 	}
 	return claims, nil
