@@ -1,8 +1,10 @@
 package compile_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,6 +161,58 @@ func TestMasks(t *testing.T) {
 	}
 }
 
+// TestTransforms gives a mask the parameters of its transform, and no others.
+func TestTransforms(t *testing.T) {
+	var p policylang.Policy
+	want := map[string]policylang.Transform{
+		"partial":  {Kind: policylang.TransformPartial, KeepFirst: 1, KeepLast: 2, Format: "text"},
+		"token":    {Kind: policylang.TransformToken, Format: "card"},
+		"truncate": {Kind: policylang.TransformTruncate, Unit: "day"},
+		"round":    {Kind: policylang.TransformRound, Digits: -2},
+		"hash":     {Kind: policylang.TransformHash},
+	}
+	for name, w := range want {
+		p.MaskingPolicies = append(p.MaskingPolicies, policylang.MaskingPolicy{
+			Name: name, Columns: []string{"a.b." + name}, Transform: w.Kind,
+			KeepFirst: w.KeepFirst, KeepLast: w.KeepLast, Format: w.Format, Unit: w.Unit, Digits: w.Digits,
+		})
+	}
+	set := mustCompile(t, p, "").Evaluator(nil, nil).Masks(noon)
+	got := make(map[string]policylang.Transform)
+	for _, m := range set.Masks {
+		got[m.Policy] = m.Transform
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("transforms (-want +got):\n%s", diff)
+	}
+}
+
+// TestTimes reads the times of tokens as JSON decoders give them.
+func TestTimes(t *testing.T) {
+	p := policylang.Policy{Identities: []policylang.Identity{{Name: "ana", Kind: "human", When: "true"}}}
+	program := mustCompile(t, p, "")
+	for _, tt := range []struct {
+		exp  any
+		want time.Time
+	}{
+		{float64(1_700_000_000), time.Unix(1_700_000_000, 0).UTC()},
+		{1_700_000_000.5, time.Unix(1_700_000_000, 500_000_000).UTC()},
+		{int64(1_700_000_000), time.Unix(1_700_000_000, 0).UTC()},
+		{1_700_000_000, time.Unix(1_700_000_000, 0).UTC()},
+		{json.Number("1700000000"), time.Unix(1_700_000_000, 0).UTC()},
+		{json.Number("soon"), time.Time{}},
+		{"1700000000", time.Time{}},
+		{-1.0, time.Time{}},
+		{1e300, time.Time{}},
+		{nil, time.Time{}},
+	} {
+		s, err := program.Identify(map[string]any{"exp": tt.exp}, noon)
+		if err != nil || !s.Expires.Equal(tt.want) {
+			t.Errorf("%v (%T): %v, %v, want %v", tt.exp, tt.exp, s, err, tt.want)
+		}
+	}
+}
+
 func TestIdentify(t *testing.T) {
 	p := examplePolicy()
 	p.Identities = append(p.Identities, policylang.Identity{Name: "admins", Kind: "human", When: "token.admin == true", Groups: []string{"engineering"}})
@@ -208,6 +262,10 @@ func TestIdentify(t *testing.T) {
 		{name: "reserved role", claims: partner("pg_read_all_data", []any{}), err: compile.ErrBadName},
 		{name: "role of another identity", claims: partner("ana_rw", []any{}), err: compile.ErrBadName},
 		{name: "name with a null byte", claims: partner("a\x00b", []any{}), err: compile.ErrBadName},
+		{name: "a name longer than roles can be", claims: partner(strings.Repeat("z", 64), []any{}), err: compile.ErrBadName},
+		{name: "a name that turns the line around", claims: partner("zoe\u202eeoz", []any{}), err: compile.ErrBadName},
+		{name: "an empty group", claims: partner("zoe", []any{""}), err: compile.ErrBadGroups},
+		{name: "a group with control characters", claims: partner("zoe", []any{"a\nb"}), err: compile.ErrBadGroups},
 		{name: "no groups", claims: map[string]any{"iss": "https://partners.example.com", "sub": "zoe"}, err: compile.ErrBadGroups},
 		{name: "groups are no list", claims: partner("zoe", "dba"), err: compile.ErrBadGroups},
 		{name: "a group is no string", claims: partner("zoe", []any{"a", 1.0}), err: compile.ErrBadGroups},

@@ -86,3 +86,44 @@ func TestExplainAgent(t *testing.T) {
 		t.Errorf("explained as %+v", x)
 	}
 }
+
+// TestExplainDecidesAlike explains requests that never come to a rule, and wants
+// the decision that is made of them.
+func TestExplainDecidesAlike(t *testing.T) {
+	program := mustCompile(t, examplePolicy(), "orders")
+	for _, tt := range []struct {
+		name  string
+		facts *policylang.Facts
+		want  policylang.Effect
+	}{
+		{"no facts", nil, policylang.EffectDeny},
+		{"transaction", &policylang.Facts{Command: "COMMIT", Class: policylang.ClassMisc, Transaction: true}, policylang.EffectAllow},
+		{"empty facts", &policylang.Facts{}, policylang.EffectDeny},
+		{"a whole table", update(false), policylang.EffectHold},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := program.Evaluator(engineer(), testSession())
+			x, d := e.Explain(tt.facts, noon), e.Decide(tt.facts, noon)
+			if x.Decision.Effect != tt.want {
+				t.Errorf("explains %s, want %s", x.Decision.Effect, tt.want)
+			}
+			if diff := cmp.Diff(d, x.Decision); diff != "" {
+				t.Errorf("decided (-) and explained (+):\n%s", diff)
+			}
+			one := program.Decide(policylang.Request{Subject: engineer(), Session: testSession(), Facts: tt.facts, Now: noon})
+			if diff := cmp.Diff(d, one); diff != "" {
+				t.Errorf("in a session (-) and alone (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestExplainNegated writes the ! of a bracket before each part that it turns.
+func TestExplainNegated(t *testing.T) {
+	p := policylang.Policy{QueryRules: []policylang.QueryRule{{Name: "r", Effect: policylang.EffectAllow, When: "!(statement.writes || statement.ddl)"}}}
+	x := mustCompile(t, p, "").Evaluator(engineer(), testSession()).Explain(update(true), noon)
+	want := []string{"allow r: false near; !(statement.writes) is false; !(statement.ddl) is true"}
+	if diff := cmp.Diff(want, trace(x.Sides[0])); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+}

@@ -149,10 +149,12 @@ func (t translator) undeclared(name string, offset int) policylang.Problem {
 		names = append(names, v.name)
 	}
 	if t.isFunction(name, offset) {
-		functions := functionNames()
+		if isWordOperator(name) {
+			return policylang.Problem{Summary: fmt.Sprintf("there is no function %q", name), Advice: wordOperatorAdvice}
+		}
 		return policylang.Problem{
 			Summary:    fmt.Sprintf("there is no function %q", name),
-			Suggestion: policylang.Suggest(name, functions),
+			Suggestion: policylang.Suggest(name, functionNames()),
 		}
 	}
 	p := policylang.Problem{
@@ -243,6 +245,16 @@ func (t translator) noOverload(function, signature string) policylang.Problem {
 	receiver, arguments := splitSignature(signature)
 	symbol, operator := operatorSymbol(function)
 	switch {
+	case symbol == "[...]" && len(arguments) == 2:
+		return policylang.Problem{
+			Summary: fmt.Sprintf("%s has no element that %s names", typeWords(arguments[0]), typeWords(arguments[1])),
+			Advice:  "Lists have elements by number, claims by name.",
+		}
+	case symbol == "? :":
+		return policylang.Problem{
+			Summary: "the parts of ? : do not fit together",
+			Advice:  "Before the ? stands what is true or false; what stands on both sides of the : must be of one type.",
+		}
 	case operator && len(arguments) == 2:
 		p := policylang.Problem{Summary: fmt.Sprintf("%s cannot be used between %s and %s", symbol, typeWords(arguments[0]), typeWords(arguments[1]))}
 		if symbol == "==" || symbol == "!=" || symbol == "in" {

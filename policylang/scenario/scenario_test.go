@@ -428,7 +428,7 @@ test "wrong limits: max_rows is 50, want 7; statement_timeout is 0s, want 1s; re
   }
 }
 
-test "wrong masks: masked is [\"email\"], want [\"name\"]; unmasked is [\"name\"], want email" {
+test "wrong masks: masked is [\"email\"], want [\"name\"]; unmasked is [\"name\"], want [\"email\"]" {
   identity = "ana"
   schema   = "s.sql"
   sql      = "select name, email from shop.people"

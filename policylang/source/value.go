@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"reflect"
 	"strconv"
@@ -124,6 +125,10 @@ func (d *decoder) anything(expr hclsyntax.Expression, attr string) any {
 		return val.True()
 	case ok && val.Type() == cty.Number:
 		f, _ := val.AsBigFloat().Float64()
+		if math.IsInf(f, 0) {
+			d.problem(attr, rangeSpan(expr.Range()), attr+" has a number that is too large", "Write one of 64 bits, as readers of JSON give it.")
+			return nil
+		}
 		return f
 	}
 	d.mismatch(expr, reflect.TypeFor[string](), attr)
