@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -18,19 +17,32 @@ var files embed.FS
 
 // Corpus returns every case, by category and in the order of the files.
 func Corpus() ([]Case, error) {
-	names, err := fs.Glob(files, "testdata/corpus/*.txtar")
+	dir, err := fs.Sub(files, "testdata/corpus")
 	if err != nil {
 		return nil, err
 	}
+	return Read(dir)
+}
+
+// Read returns the cases of the categories in a directory, as "view.txtar": the
+// corpus itself, or attacks of one's own.
+func Read(dir fs.FS) ([]Case, error) {
+	names, err := fs.Glob(dir, "*.txtar")
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, errors.New("no category: the directory holds no file *.txtar")
+	}
 	var out []Case
 	for _, name := range names {
-		data, err := files.ReadFile(name)
+		data, err := fs.ReadFile(dir, name)
 		if err != nil {
 			return nil, err
 		}
-		cases, err := Parse(strings.TrimSuffix(path.Base(name), ".txtar"), data)
+		cases, err := Parse(strings.TrimSuffix(name, ".txtar"), data)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path.Base(name), err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		out = append(out, cases...)
 	}

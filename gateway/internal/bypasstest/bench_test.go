@@ -7,7 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
+	"flag"
 	"log/slog"
 	"math/big"
 	"net"
@@ -31,30 +31,61 @@ import (
 	"github.com/posternhq/postern/testacc/bypass"
 )
 
-// cluster is a server on which every attack of the corpus can work.
-var cluster *pgtest.Cluster
+var (
+	long    = flag.Bool("long", false, "run every case instead of a sample")
+	version = flag.Int("pg", 0, "run on this major of PostgreSQL alone: 15 or 18")
+)
+
+// versions are the majors of PostgreSQL that the tests run on.
+func versions() []int {
+	if *version != 0 {
+		return []int{*version}
+	}
+	return []int{15, 18}
+}
+
+// onEach runs a test on every major, on a server on which every attack of the
+// corpus can work. The servers live as long as the test program.
+func onEach(t *testing.T, test func(t *testing.T, c *pgtest.Cluster)) {
+	t.Helper()
+	for _, v := range versions() {
+		t.Run("PostgreSQL "+strconv.Itoa(v), func(t *testing.T) { test(t, clusterOf(t, v)) })
+	}
+}
+
+// clusters are the running servers, by major.
+var clusters = map[int]*pgtest.Cluster{}
+
+func clusterOf(t *testing.T, version int) *pgtest.Cluster {
+	t.Helper()
+	if c := clusters[version]; c != nil {
+		return c
+	}
+	c := must(pgtest.Start(pgtest.Options{Version: version, Settings: map[string]string{
+		"wal_level": "logical", "max_replication_slots": "5", "max_prepared_transactions": "5", "shared_buffers": "128MB",
+		"full_page_writes": "off", "max_wal_size": "4GB",
+	}}))(t)
+	clusters[version] = c
+	if err := c.Exec(t.Context(), "postgres", "CREATE ROLE postern LOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	var err error
-	cluster, err = pgtest.Start(pgtest.Options{Settings: map[string]string{
-		"wal_level": "logical", "max_replication_slots": "5", "max_prepared_transactions": "5", "shared_buffers": "128MB",
-		"full_page_writes": "off", "max_wal_size": "4GB",
-	}})
-	if err == nil {
-		defer cluster.Stop()
-		err = cluster.Exec(context.Background(), "postgres", "CREATE ROLE postern LOGIN")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+	flag.Parse()
+	defer func() {
+		for _, c := range clusters {
+			c.Stop()
+		}
+	}()
 	return m.Run()
 }
 
 // newRunner returns a runner whose target is the server itself.
-func newRunner() *bypass.Runner {
+func newRunner(cluster *pgtest.Cluster) *bypass.Runner {
 	server := bypass.Endpoint{Address: net.JoinHostPort(cluster.Host, strconv.Itoa(cluster.Port))}
 	return &bypass.Runner{
 		Server: server, Target: server, Directory: filepath.Dir(cluster.LogFile()),
@@ -64,6 +95,7 @@ func newRunner() *bypass.Runner {
 
 // bench is a gateway before the cluster.
 type bench struct {
+	cluster  *pgtest.Cluster
 	issuer   *demoissuer.Issuer
 	live     *livepolicy.Live
 	key      *bundle.PrivateKey
@@ -71,9 +103,9 @@ type bench struct {
 	target   bypass.Endpoint
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t *testing.T, cluster *pgtest.Cluster) *bench {
 	t.Helper()
-	b := &bench{}
+	b := &bench{cluster: cluster}
 	log := slog.New(slog.NewTextHandler(logFile(t), nil))
 	b.issuer = must(demoissuer.Start(demoissuer.Config{}))(t)
 	t.Cleanup(func() { _ = b.issuer.Close() })

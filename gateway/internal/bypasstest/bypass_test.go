@@ -2,8 +2,10 @@
 // against PostgreSQL, where every attack must succeed, and through a gateway,
 // where none may.
 //
-// By default each test runs a sample of the cases. POSTERN_BYPASS=all runs all
-// of them, and any other value those whose name contains it.
+// By default each test runs a sample of the cases on each major of PostgreSQL.
+// -args -long runs all of them, -pg 18 on one major; POSTERN_BYPASS those whose name
+// contains its value. POSTERN_BYPASS_CORPUS names a directory of other cases to
+// run instead.
 //
 // testdata/known.txt lists the cases that are known to fail, in all tests or in
 // one, each with its reason. What no longer fails must leave the list.
@@ -18,19 +20,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/testacc/bypass"
 )
 
-// cases returns the cases to run: one in so many attacks, and twice as many of
-// the others, unless POSTERN_BYPASS says otherwise.
+// cases returns the cases to run on a major: one in so many attacks, and twice
+// as many of the others, unless -long or POSTERN_BYPASS says otherwise. Each
+// major has a sample of its own.
 func cases(t *testing.T, every int) []bypass.Case {
 	t.Helper()
 	want := os.Getenv("POSTERN_BYPASS")
+	all := must(bypass.Corpus())(t)
+	everything := *long
+	if dir := os.Getenv("POSTERN_BYPASS_CORPUS"); dir != "" {
+		all, everything = must(bypass.Read(os.DirFS(dir)))(t), true
+	}
+	offset := len(t.Name()) // differs from test to test
+	if strings.HasSuffix(t.Name(), "18") {
+		offset += every / 2
+	}
 	var out []bypass.Case
-	for i, c := range must(bypass.Corpus())(t) {
+	for i, c := range all {
+		i += offset
 		sampled := i%every == 0 || !c.Goal.Attack() && i%(every/2) == 0
-		if want == "all" || want == "" && sampled || want != "" && strings.Contains(c.ID(), want) {
+		if want == "" && (everything || sampled) || want != "" && strings.Contains(c.ID(), want) {
 			out = append(out, c)
 		}
 	}
@@ -41,9 +55,10 @@ func cases(t *testing.T, every int) []bypass.Case {
 func known(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
+	name, _, _ := strings.Cut(t.Name(), "/")
 	for line := range strings.Lines(string(must(os.ReadFile("testdata/known.txt"))(t))) {
 		if id, reason, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
-			out[strings.TrimPrefix(id, t.Name()+" ")] = reason
+			out[strings.TrimPrefix(id, name+" ")] = reason
 		}
 	}
 	return out
@@ -93,15 +108,17 @@ func open(t *testing.T, r *bypass.Runner) *bypass.Runner {
 // TestStraight is the poison control: without a gateway each attack succeeds,
 // and none seems to that was not made.
 func TestStraight(t *testing.T) {
-	r := open(t, newRunner())
-	wants := map[bypass.Goal]bypass.Outcome{
-		bypass.Reveal: bypass.Revealed, bypass.Execute: bypass.Executed,
-		bypass.Allow: bypass.Served, bypass.Serve: bypass.Revealed, bypass.Control: bypass.Alive,
-	}
-	play(t, r, cases(t, 24), nil, r.Run, func(res bypass.Result) bool {
-		return res.Outcome == wants[res.Case.Goal] || res.Outcome == bypass.Skipped || res.Case.Unproven
+	onEach(t, func(t *testing.T, c *pgtest.Cluster) {
+		r := open(t, newRunner(c))
+		wants := map[bypass.Goal]bypass.Outcome{
+			bypass.Reveal: bypass.Revealed, bypass.Execute: bypass.Executed,
+			bypass.Allow: bypass.Served, bypass.Serve: bypass.Revealed, bypass.Control: bypass.Alive,
+		}
+		play(t, r, cases(t, 24), nil, r.Run, func(res bypass.Result) bool {
+			return res.Outcome == wants[res.Case.Goal] || res.Outcome == bypass.Skipped || res.Case.Unproven
+		})
+		play(t, r, idle(cases(t, 24)), nil, r.Run, func(res bypass.Result) bool { return !res.Outcome.Failure() })
 	})
-	play(t, r, idle(cases(t, 24)), nil, r.Run, func(res bypass.Result) bool { return !res.Outcome.Failure() })
 }
 
 // idle returns the cases that have an effect, without what brings it about.
@@ -119,10 +136,10 @@ func idle(cases []bypass.Case) []bypass.Case {
 
 // gatewayRunner returns a runner against a gateway that enforces what cases
 // ask for, changed by edit.
-func gatewayRunner(t *testing.T, edit func(*policylang.Policy)) *bypass.Runner {
+func gatewayRunner(t *testing.T, cluster *pgtest.Cluster, edit func(*policylang.Policy)) *bypass.Runner {
 	t.Helper()
-	b := newBench(t)
-	r := newRunner()
+	b := newBench(t, cluster)
+	r := newRunner(cluster)
 	r.Target = b.target
 	r.Ignore = regexp.MustCompile(`Decision d_[0-9a-f]+`)
 	r.Use = func(_ context.Context, want bypass.Policy) error {
@@ -140,49 +157,59 @@ func holds(res bypass.Result) bool { return !res.Outcome.Failure() }
 
 // TestGateway holds a gateway to the corpus.
 func TestGateway(t *testing.T) {
-	r := open(t, gatewayRunner(t, nil))
-	play(t, r, cases(t, 6), known(t), r.Run, holds)
+	onEach(t, func(t *testing.T, c *pgtest.Cluster) {
+		r := open(t, gatewayRunner(t, c, nil))
+		play(t, r, cases(t, 6), known(t), r.Run, holds)
+	})
 }
 
 // TestGatewayExtended does so with every statement sent by the extended
 // protocol, its results as text and in binary.
 func TestGatewayExtended(t *testing.T) {
-	r := open(t, gatewayRunner(t, nil))
-	var out []bypass.Case
-	for i, c := range cases(t, 24) {
-		out = append(out, c.Extended(i%2 == 0))
-	}
-	play(t, r, out, known(t), r.Run, holds)
+	onEach(t, func(t *testing.T, c *pgtest.Cluster) {
+		r := open(t, gatewayRunner(t, c, nil))
+		var out []bypass.Case
+		for i, k := range cases(t, 24) {
+			out = append(out, k.Extended(i%2 == 0))
+		}
+		play(t, r, out, known(t), r.Run, holds)
+	})
 }
 
 // TestRulesAlone holds a gateway to the corpus' second policy where nothing is
 // masked: rules must see through what masking would refuse anyway.
 func TestRulesAlone(t *testing.T) {
-	r := open(t, gatewayRunner(t, func(p *policylang.Policy) { p.MaskingPolicies = nil }))
-	play(t, r, slices.DeleteFunc(cases(t, 24), func(c bypass.Case) bool { return c.Goal != bypass.Execute }), known(t), r.Run, holds)
+	onEach(t, func(t *testing.T, c *pgtest.Cluster) {
+		r := open(t, gatewayRunner(t, c, func(p *policylang.Policy) { p.MaskingPolicies = nil }))
+		play(t, r, slices.DeleteFunc(cases(t, 24), func(k bypass.Case) bool { return k.Goal != bypass.Execute }), known(t), r.Run, holds)
+	})
 }
 
 // TestTwoWorlds compares a gateway's answers before two databases that differ
 // in protected values alone: any difference is a leak.
 func TestTwoWorlds(t *testing.T) {
-	here := open(t, gatewayRunner(t, nil))
-	play(t, here, cases(t, 24), known(t), compare(t, here), holds)
+	onEach(t, func(t *testing.T, c *pgtest.Cluster) {
+		here := open(t, gatewayRunner(t, c, nil))
+		play(t, here, cases(t, 24), known(t), compare(t, here), holds)
+	})
 }
 
 // TestTwoWorldsStraight is its poison control: a bare server's answers differ.
 func TestTwoWorldsStraight(t *testing.T) {
-	here := open(t, newRunner())
-	differ := 0
-	reveals := slices.DeleteFunc(cases(t, 24), func(c bypass.Case) bool { return c.Goal != bypass.Reveal || c.Unproven })
-	play(t, here, reveals, nil, compare(t, here), func(res bypass.Result) bool {
-		if res.Outcome == bypass.Revealed {
-			differ++
+	onEach(t, func(t *testing.T, c *pgtest.Cluster) {
+		here := open(t, newRunner(c))
+		differ := 0
+		reveals := slices.DeleteFunc(cases(t, 24), func(k bypass.Case) bool { return k.Goal != bypass.Reveal || k.Unproven })
+		play(t, here, reveals, nil, compare(t, here), func(res bypass.Result) bool {
+			if res.Outcome == bypass.Revealed {
+				differ++
+			}
+			return true
+		})
+		if differ < len(reveals)*3/4 { // some attacks are after other things than values
+			t.Errorf("of %d attacks that reveal, %d show a difference", len(reveals), differ)
 		}
-		return true
 	})
-	if differ < len(reveals)*3/4 { // some attacks are after other things than values
-		t.Errorf("of %d attacks that reveal, %d show a difference", len(reveals), differ)
-	}
 }
 
 // compare returns what compares the runner's world with another.

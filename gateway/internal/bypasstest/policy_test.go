@@ -10,7 +10,7 @@ func (b *bench) policy(want bypass.Policy) *policylang.Policy {
 	p := &policylang.Policy{
 		Gateways: []policylang.Gateway{{
 			Name:     "bypass",
-			Upstream: policylang.Upstream{Host: cluster.Host, Port: cluster.Port, TLS: "disable"},
+			Upstream: policylang.Upstream{Host: b.cluster.Host, Port: b.cluster.Port, TLS: "disable"},
 			Issuers:  []policylang.Issuer{{Name: "demo", URL: b.issuer.URL(), Audience: "postern"}},
 		}},
 		ApprovalGroups: []policylang.ApprovalGroup{{Name: "dba", Members: []string{"dba"}}},
