@@ -78,12 +78,21 @@ type Column struct {
 	Name      string
 	Default   string // the expression of DEFAULT or GENERATED, as pg_get_expr prints it
 	Type      uint32
-	Modifier  int32 // atttypmod: -1 if none
-	Number    int16 // from 1; dropped columns leave gaps
+	Collation uint32 // attcollation: 0 if the type has none, CollationUnclear if it is nondeterministic
+	Modifier  int32  // atttypmod: -1 if none
+	Number    int16  // from 1; dropped columns leave gaps
 	NotNull   bool
 	Generated bool // GENERATED ALWAYS AS (Default)
 	Identity  bool
 }
+
+// OIDs of the server's own collations, and one that none has.
+const (
+	CollationUnclear = 1
+	CollationDefault = 100
+	CollationC       = 950
+	CollationPOSIX   = 951
+)
 
 // ConstraintKind is pg_constraint.contype.
 type ConstraintKind byte

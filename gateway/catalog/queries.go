@@ -52,9 +52,10 @@ func queries(version int, definitions, columns string) []query {
 			WHERE c.relkind IN ` + relkinds + ` AND n.nspname !~ '^pg_toast'`, (*reader).relation},
 		{"columns", `
 			SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> '', a.attidentity <> '',
-				pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+				pg_catalog.pg_get_expr(d.adbin, d.adrelid), CASE WHEN l.collisdeterministic THEN l.oid WHEN l.oid IS NULL THEN 0 ELSE 1 END
 			FROM pg_catalog.pg_attribute a
 			LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+			LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 			WHERE a.attnum > 0 AND NOT a.attisdropped
 			AND ` + columns + ` AND a.attrelid IN (SELECT oid FROM pg_catalog.pg_class WHERE relkind IN ` + relkinds + `)`, (*reader).column},
 		{"inheritance", `

@@ -173,7 +173,7 @@ func (r *reader) column(v row) {
 	}
 	rel.Columns = append(rel.Columns, policylang.Column{
 		Name: v.text(1), Number: v.int16(2), Type: v.oid(3), Modifier: v.int32(4),
-		NotNull: v.bool(5), Generated: v.bool(6), Identity: v.bool(7), Default: v.text(8),
+		NotNull: v.bool(5), Generated: v.bool(6), Identity: v.bool(7), Default: v.text(8), Collation: v.oid(9),
 	})
 }
 

@@ -42,6 +42,7 @@ func (a *analyzer) funcCall(n *ast.FuncCall, s *scope) called {
 		}
 	}
 	a.window(n.Over, s)
+	a.lazy(n, args)
 	if c, ok := a.projection(n, name, args); ok {
 		return c
 	}
@@ -57,6 +58,21 @@ func (a *analyzer) aggregate(n *ast.FuncCall, s *scope) {
 	a.predicate(n.AggFilter, s, "FILTER")
 	if !n.AggWithinGroup {
 		a.sort(n.AggOrder, s, nil, "ORDER BY of an aggregate")
+	}
+}
+
+// lazy refuses window functions, which evaluate some arguments depending on
+// others.
+func (a *analyzer) lazy(n *ast.FuncCall, args []value) {
+	if n.Over == nil {
+		return
+	}
+	var all value
+	for i := range args {
+		all = all.with(args[i])
+	}
+	if all.risky {
+		a.control(all.label, useFallible, "an argument of a window function", n.Location)
 	}
 }
 
@@ -105,7 +121,7 @@ func (a *analyzer) call(name []string, args []value, n *ast.FuncCall) called {
 		if own.typ != typ {
 			typ = 0
 		}
-		result = value{label: join(result.label, own.label).derive(), typ: typ, risky: true}
+		result = value{label: join(result.label, own.label).derive(), typ: typ, risky: true, traits: unclear}
 		out.columns = nil
 	}
 	out.value = result
@@ -133,9 +149,14 @@ func (a *analyzer) callKnown(functions []*policylang.Function, name []string, wh
 		if !v.label.bottom() && !a.stored {
 			a.refuse(CodeLaundering, n.Location, "", "%s and may not be given to %s", a.describe(v.label), what)
 		}
+		a.risks++
 		v.risky = true
 	case pureCode:
 	}
+	if functions[0].Schema == "information_schema" && strings.HasPrefix(bare, "_pg_truetyp") {
+		v.label = label{} // of rows of pg_attribute and pg_type it reads types alone
+	}
+	v.traits = callTraits(bare, all.builtin, v.traits, args, !v.label.bottom())
 	v.typ = a.resultType(all.result, functions, args)
 	if bare == "count" && all.builtin && a.countAllowed(v.label) {
 		v.label = label{}
@@ -143,7 +164,7 @@ func (a *analyzer) callKnown(functions []*policylang.Function, name []string, wh
 	if functionSets(functions) {
 		a.control(v.label, usePredicate, what+", whose number of rows depends on it", n.Location)
 	}
-	if all.trust == pureCode && (!all.builtin || !totalFunction(bare, n.Args, args)) {
+	if all.trust == pureCode && (!all.builtin || !totalFunction(bare, n.Args, args) || !a.totalCall(bare, args, n.AggDistinct, n.AggWithinGroup)) {
 		v = a.fallible(v, what, n.Location)
 	}
 	return v

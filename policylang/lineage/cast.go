@@ -20,7 +20,7 @@ func (a *analyzer) cast(n *ast.TypeCast, s *scope) value {
 		return value{label: everything(), typ: t.OID, risky: true}
 	}
 	if _, ok := ast.Unwrap(n.Arg).(*ast.A_Const); ok {
-		return value{typ: t.OID, risky: t.Kind == policylang.TypeDomain} // read while parsing
+		return value{typ: t.OID, risky: t.Kind == policylang.TypeDomain, traits: v.traits} // read while parsing
 	}
 	if keepsValue(v.typ, t.OID, n.TypeName) {
 		v.typ = t.OID

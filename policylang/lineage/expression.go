@@ -43,7 +43,7 @@ func (a *analyzer) expr(n *ast.Node, s *scope) value {
 	case *ast.MinMaxExpr:
 		return a.minMax(n, s)
 	case *ast.A_ArrayExpr:
-		return a.all(n.Elements, s)
+		return a.array(n, s)
 	case *ast.RowExpr:
 		return a.row(n, s)
 	case *ast.CollateClause:
@@ -90,17 +90,40 @@ func (a *analyzer) all(list []*ast.Node, s *scope) value {
 	return v
 }
 
+// array follows ARRAY[…]. One of arrays fails if they are of different sizes.
+func (a *analyzer) array(n *ast.A_ArrayExpr, s *scope) value {
+	var v value
+	nested := false
+	types := resultType{}
+	for _, element := range n.Elements {
+		e := a.expr(element, s)
+		_, inner := ast.Unwrap(element).(*ast.A_ArrayExpr)
+		nested = nested || (!inner && a.mayBeArray(e))
+		types.add(e.typ)
+		v = v.with(e)
+	}
+	v.typ = a.arrayOf(types.common())
+	if nested {
+		v = a.fallible(v, "an array of arrays", n.Location)
+	}
+	return v
+}
+
 // constant is a literal; its type is what PostgreSQL first thinks it is.
 func constant(n *ast.A_Const) value {
 	switch {
 	case n.Isnull, n.GetSval() != nil:
-		return plain(typeUnknown)
+		return literalOf(typeUnknown, len(n.GetSval().GetSval()))
 	case n.GetBoolval() != nil:
-		return plain(typeBool)
+		return literalOf(typeBool, 1)
 	case n.GetIval() != nil:
-		return plain(typeInt4)
+		return literalOf(typeInt4, 1)
 	}
-	return value{}
+	return literalOf(0, rowSize)
+}
+
+func literalOf(typ uint32, size int) value {
+	return value{typ: typ, traits: traits{fixed: true, size: uint64(size)}}
 }
 
 // param is a parameter: what the client sends, or an argument of the SQL
@@ -114,7 +137,7 @@ func param(n *ast.ParamRef, s *scope) value {
 			return value{}
 		}
 	}
-	return value{}
+	return literalOf(0, columnSize)
 }
 
 // columnRef follows a name: a column, a whole row, or a function in attribute
@@ -240,7 +263,7 @@ func (a *analyzer) indirection(base value, list []*ast.Node, s *scope, location 
 	for _, n := range list {
 		switch n := ast.Unwrap(n).(type) {
 		case *ast.A_Indices:
-			v = a.subscript(v, a.expr(n.Lidx, s).with(a.expr(n.Uidx, s)), n.IsSlice)
+			v = a.subscript(v, a.all([]*ast.Node{n.Lidx, n.Uidx}, s), n.IsSlice, location)
 		case *ast.String:
 			v = a.selectField(v, n.Sval, location)
 		case *ast.A_Star: // a whole row, except at the end of a select list's entry
@@ -251,7 +274,11 @@ func (a *analyzer) indirection(base value, list []*ast.Node, s *scope, location 
 	return v
 }
 
-func (a *analyzer) subscript(v, index value, slice bool) value {
+// subscript follows v[index]. The index is not looked at if v is NULL.
+func (a *analyzer) subscript(v, index value, slice bool, location int32) value {
+	if index.risky {
+		a.control(v.label, useFallible, "a subscript", location)
+	}
 	out := v.with(index)
 	if t := a.cat.Type(v.typ); t != nil {
 		out.typ = t.Element
@@ -276,7 +303,9 @@ func (a *analyzer) selectField(v value, name string, location int32) value {
 	} else {
 		for _, f := range a.fieldsOf(v) {
 			if f.name == name {
-				return value{typ: f.typ, label: v.label.derive(), risky: v.risky}
+				out := value{typ: f.typ, label: v.label.derive(), risky: v.risky, traits: f.traits}
+				out.traits = v.traits.with(out.traits)
+				return out
 			}
 		}
 	}
@@ -292,7 +321,7 @@ func (a *analyzer) attribute(name string, v value, location int32) value {
 	if v.fields != nil || (v.typ != 0 && v.typ != typeRecord) {
 		a.refuse(CodeUnknown, location, "", "column %q does not exist, as far as is known", name)
 	}
-	return value{label: v.label.derive(), risky: true}
+	return value{label: v.label.derive(), risky: true, traits: v.traits}
 }
 
 // shortCircuit follows expressions of which later ones may not be evaluated,
@@ -317,6 +346,7 @@ func (a *analyzer) shortCircuit(list []*ast.Node, s *scope, typ uint32, location
 	if typ != 0 {
 		v.typ = typ
 	}
+	v.shaped = v.shaped || !v.label.bottom()
 	return v
 }
 
@@ -354,6 +384,7 @@ func (a *analyzer) caseExpr(n *ast.CaseExpr, s *scope) value {
 	}
 	v = v.with(r).with(conditions)
 	v.typ = types.common()
+	v.shaped = v.shaped || !conditions.label.bottom()
 	return v
 }
 
@@ -389,12 +420,17 @@ func (t *resultType) common() uint32 {
 func (a *analyzer) minMax(n *ast.MinMaxExpr, s *scope) value {
 	var v value
 	var types resultType
-	for _, arg := range n.Args {
-		e := a.expr(arg, s)
-		types.add(e.typ)
-		v = v.with(e)
+	args := make([]value, len(n.Args))
+	for i, arg := range n.Args {
+		args[i] = a.expr(arg, s)
+		types.add(args[i].typ)
+		v = v.with(args[i])
 	}
 	v.typ = types.common()
+	v.shaped = v.shaped || !v.label.bottom()
+	if !a.comparableAll(args...) {
+		v = a.fallible(v, "a comparison of these values", n.Location)
+	}
 	return v
 }
 
@@ -404,11 +440,15 @@ func (a *analyzer) row(n *ast.RowExpr, s *scope) value {
 	for _, arg := range n.Args {
 		if columns, ok := a.star(arg, s); ok {
 			out.fields = append(out.fields, columns...)
+			for i := range columns {
+				out.traits = out.traits.with(columns[i].traits)
+			}
 			continue
 		}
 		v := a.expr(arg, s)
 		out.risky = out.risky || v.risky
-		out.fields = append(out.fields, column{typ: v.typ, label: v.label, fields: v.fields})
+		out.fields = append(out.fields, v.column(""))
+		out.traits = out.traits.with(v.traits)
 	}
 	for i := range out.fields {
 		out.fields[i].name = fieldName(i)
@@ -421,6 +461,7 @@ func (a *analyzer) row(n *ast.RowExpr, s *scope) value {
 func (a *analyzer) collate(n *ast.CollateClause, s *scope) value {
 	v := a.expr(n.Arg, s)
 	v.fields = nil
+	v.collation = namedCollation(stringList(n.Collname))
 	return v
 }
 
@@ -432,6 +473,7 @@ func (a *analyzer) subLink(n *ast.SubLink, s *scope) value {
 		return value{typ: typeBool, risky: true}
 	}
 	test := a.expr(n.Testexpr, s)
+	risks := a.risks
 	columns := a.query(n.Subselect, inner, nil)
 	if a.refusal != nil {
 		return value{}
@@ -445,7 +487,8 @@ func (a *analyzer) subLink(n *ast.SubLink, s *scope) value {
 		v := columns[0].value()
 		v.risky = true
 		if n.SubLinkType == subLinkArray {
-			return value{label: v.label.derive(), typ: a.arrayOf(v.typ), risky: true}
+			v.size = unbounded
+			return value{label: v.label.derive(), typ: a.arrayOf(v.typ), risky: true, traits: v.traits}
 		}
 		return v
 	case subLinkAny, subLinkAll:
@@ -453,7 +496,14 @@ func (a *analyzer) subLink(n *ast.SubLink, s *scope) value {
 		if len(name) == 0 {
 			name = []string{"="}
 		}
-		v := test.with(value{label: labels(columns)}).with(a.operator(name, test, value{label: labels(columns)}, n.Location))
+		rows := value{label: labels(columns)}
+		if len(columns) == 1 {
+			rows = columns[0].value()
+		}
+		if a.risks > risks { // rows after the one that decides are not read
+			a.control(join(test.label, rows.label), useFallible, "ANY or ALL of a sub-select", n.Location)
+		}
+		v := test.with(rows).with(a.operator(name, test, rows, n.Location))
 		v.typ, v.risky = typeBool, true
 		return v
 	}
@@ -493,6 +543,7 @@ func (a *analyzer) multiAssign(n *ast.MultiAssignRef, s *scope) value {
 // fallible is told that what a value was just computed by may fail.
 func (a *analyzer) fallible(v value, what string, location int32) value {
 	a.control(v.label, useFallible, what, location)
+	a.risks++
 	v.risky = true
 	return v
 }

@@ -316,7 +316,7 @@ func (a *analyzer) mergedColumns(n *ast.JoinExpr, left, right []*item) []column 
 		lv, rv := a.read(lc), a.read(rc)
 		a.control(join(lv.label, rv.label), usePredicate, usingClause(n), -1)
 		a.operator([]string{"="}, lv, rv, -1)
-		m := column{name: name, label: join(lv.label, rv.label), id: lc.id, others: slices.Concat(lc.others, []policylang.ColumnID{rc.id}, rc.others)}
+		m := column{name: name, label: join(lv.label, rv.label), id: lc.id, others: slices.Concat(lc.others, []policylang.ColumnID{rc.id}, rc.others), traits: lc.either(rc.traits)}
 		if lc.typ == rc.typ {
 			m.typ = lc.typ
 		}

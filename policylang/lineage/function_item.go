@@ -67,14 +67,14 @@ func (a *analyzer) calledColumns(n *ast.Node, definitions []*ast.Node, name stri
 	call, ok := ast.Unwrap(n).(*ast.FuncCall)
 	if !ok { // current_date, coalesce and their kin: one row of one column
 		v := a.expr(n, s)
-		return []column{{name: name, typ: v.typ, label: v.label, fields: v.fields}}
+		return []column{v.column(name)}
 	}
 	c := a.funcCall(call, s)
 	if a.refusal != nil {
 		return nil
 	}
 	if len(definitions) > 0 {
-		return a.definedColumns(definitions, c.label)
+		return a.definedColumns(definitions, c.label, c.traits)
 	}
 	if columns := a.returned(c); columns != nil {
 		return columns
@@ -82,11 +82,11 @@ func (a *analyzer) calledColumns(n *ast.Node, definitions []*ast.Node, name stri
 	if f := chosen(c.functions, c.args); f != nil && len(f.Outputs) == 1 && f.Outputs[0].Name != "" {
 		name = f.Outputs[0].Name
 	}
-	return []column{{name: name, typ: c.typ, label: c.label}}
+	return []column{{name: name, typ: c.typ, label: c.label, traits: c.traits}}
 }
 
 // definedColumns are the columns of a column definition list.
-func (a *analyzer) definedColumns(list []*ast.Node, l label) []column {
+func (a *analyzer) definedColumns(list []*ast.Node, l label, t traits) []column {
 	out := make([]column, 0, len(list))
 	for _, n := range list {
 		d, ok := ast.Unwrap(n).(*ast.ColumnDef)
@@ -95,7 +95,7 @@ func (a *analyzer) definedColumns(list []*ast.Node, l label) []column {
 			return out
 		}
 		v := a.typed(d.TypeName)
-		out = append(out, column{name: d.Colname, typ: v.typ, label: join(l.derive(), v.label)})
+		out = append(out, column{name: d.Colname, typ: v.typ, label: join(l.derive(), v.label), traits: t})
 	}
 	return out
 }
@@ -112,10 +112,10 @@ func (a *analyzer) returned(c called) []column {
 	switch {
 	case len(f.Outputs) > 1 || (len(f.Outputs) == 1 && f.Result == typeRecord):
 		for i, o := range f.Outputs {
-			out = append(out, column{name: outputName(o, i), typ: o.Type, label: c.label.derive()})
+			out = append(out, column{name: outputName(o, i), typ: o.Type, label: c.label.derive(), traits: c.traits})
 		}
 	default:
-		out = a.fieldsOf(value{typ: a.returnedType(c, f), label: c.label})
+		out = a.fieldsOf(value{typ: a.returnedType(c, f), label: c.label, traits: c.traits})
 		for i := range out {
 			out[i].label = c.label.derive()
 		}

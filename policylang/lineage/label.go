@@ -102,6 +102,8 @@ type value struct {
 	typ    uint32   // type OID; 0 if unknown
 	fields []column // of a row whose columns are known; nil otherwise
 	risky  bool     // evaluating it may fail, or has an effect
+
+	traits
 }
 
 // plain is a value of a known type that depends on nothing protected.
@@ -109,12 +111,12 @@ func plain(typ uint32) value { return value{typ: typ} }
 
 // computed returns a value made out of v: it is derived and no longer a row.
 func (v value) computed(typ uint32) value {
-	return value{label: v.label.derive(), typ: typ, risky: v.risky}
+	return value{label: v.label.derive(), typ: typ, risky: v.risky, traits: v.traits}
 }
 
 // with returns the value made out of both v and w.
 func (v value) with(w value) value {
-	return value{label: join(v.label, w.label).derive(), risky: v.risky || w.risky}
+	return value{label: join(v.label, w.label).derive(), risky: v.risky || w.risky, traits: v.traits.with(w.traits)}
 }
 
 // column is a column of a query, or of an item of FROM.
@@ -126,9 +128,20 @@ type column struct {
 
 	id     policylang.ColumnID   // of a relation's column; zero otherwise
 	others []policylang.ColumnID // columns that USING merged into it
+
+	traits
 }
 
-func (c *column) value() value { return value{label: c.label, typ: c.typ, fields: c.fields} }
+func (c *column) value() value {
+	v := value{label: c.label, typ: c.typ, fields: c.fields, traits: c.traits}
+	v.fixed = false
+	return v
+}
+
+// column is the value as a column of that name.
+func (v value) column(name string) column {
+	return column{name: name, typ: v.typ, label: v.label, fields: v.fields, traits: v.traits}
+}
 
 // labels joins the labels of columns.
 func labels(columns []column) label {

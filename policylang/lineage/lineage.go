@@ -159,8 +159,10 @@ type analyzer struct {
 	refusal  *Refusal
 	tainted  bool
 	equality int
-	secret   bool // reads a relation that has protected columns
-	labelled bool // reads a protected value
+	secret   bool  // reads a relation that has protected columns
+	labelled bool  // reads a protected value
+	risks    int   // counts what may fail or has an effect
+	mayFail  label // of what a refusal of CodeFallible is about
 	touched  []policylang.ColumnID
 	budget   int // work left before giving up
 	depth    int

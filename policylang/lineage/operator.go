@@ -16,7 +16,13 @@ func (a *analyzer) operation(n *ast.A_Expr, s *scope) value {
 			return a.rowComparison(n, link, s)
 		}
 	}
-	l, r := a.expr(n.Lexpr, s), a.expr(n.Rexpr, s)
+	l, r := a.expr(n.Lexpr, s), a.list(n.Rexpr, s)
+	switch n.Kind {
+	case exprIn, exprBetween, exprNotBetween, exprBetweenSym, exprNotBetweenSym:
+		if r.risky { // they are chains of OR and AND
+			a.control(join(l.label, r.label), useFallible, "a comparison with several values", n.Location)
+		}
+	}
 	switch n.Kind {
 	case exprOp:
 		if isPattern(name) {
@@ -45,11 +51,32 @@ func (a *analyzer) operation(n *ast.A_Expr, s *scope) value {
 	return value{}
 }
 
+// list follows the right side of an operator, which may be a list of
+// expressions: then what it is made of has a type only if all have the same.
+func (a *analyzer) list(n *ast.Node, s *scope) value {
+	list, ok := ast.Unwrap(n).(*ast.List)
+	if !ok {
+		return a.expr(n, s)
+	}
+	var v value
+	var types resultType
+	for i, item := range list.Items {
+		e := a.expr(item, s)
+		types.add(e.typ)
+		if i == 0 {
+			v = e
+		}
+		v = v.with(e)
+	}
+	v.typ = types.common()
+	return v
+}
+
 // rowComparison follows (a, b) = (SELECT …).
 func (a *analyzer) rowComparison(n *ast.A_Expr, link *ast.SubLink, s *scope) value {
 	l := a.expr(n.Lexpr, s)
 	columns := a.query(link.Subselect, &scope{parent: s}, nil)
-	v := a.operator(stringList(n.Name), l, value{label: labels(columns).derive()}, n.Location)
+	v := a.operator(stringList(n.Name), l, value{label: labels(columns).derive(), traits: unclear}, n.Location)
 	v.typ, v.risky = typeBool, true
 	return v
 }
@@ -71,7 +98,8 @@ func (a *analyzer) operator(name []string, l, r value, location int32) value {
 	if v.typ == 0 {
 		v.typ = a.operatorResult(name, l.typ, r.typ)
 	}
-	if verdict.trust != pureCode || !totalOperator(name[len(name)-1], l, r) {
+	v.shaped = v.shaped || name[len(name)-1] != "||" && !v.label.bottom()
+	if verdict.trust != pureCode || !a.totalOperator(name[len(name)-1], l, r) {
 		v = a.fallible(v, "operator "+name[len(name)-1], location)
 	}
 	return v
@@ -192,12 +220,14 @@ func literal(n *ast.Node) (string, bool) {
 
 // totalOperator reports whether a built-in operator cannot fail on these
 // operands, whatever their values: comparisons, and concatenation of texts.
-func totalOperator(name string, l, r value) bool {
+func (a *analyzer) totalOperator(name string, l, r value) bool {
 	switch name {
-	case "=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "^@", "->", "->>", "#>", "#>>":
+	case "=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "^@":
+		return a.comparableAll(l, r)
+	case "->", "->>", "#>", "#>>":
 		return true
 	case "||":
-		return (l.label.bottom() || isText(l.typ)) && (r.label.bottom() || isText(r.typ)) && (isText(l.typ) || isText(r.typ))
+		return l.size+r.size < largeSize && (l.label.bottom() || isText(l.typ)) && (r.label.bottom() || isText(r.typ)) && (isText(l.typ) || isText(r.typ))
 	}
 	return false
 }

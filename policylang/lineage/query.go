@@ -101,7 +101,12 @@ func (a *analyzer) predicate(n *ast.Node, s *scope, clause string) {
 	if n == nil {
 		return
 	}
+	refusedBefore := a.refusal != nil
 	v := a.expr(n, s)
+	if !refusedBefore && a.refusal != nil && a.refusal.Code == CodeFallible { // that it decides says more
+		a.refusal = nil
+		a.control(a.mayFail, usePredicate, clause, locate(n))
+	}
 	a.control(v.label, usePredicate, clause, locate(n))
 }
 
@@ -225,7 +230,7 @@ func (a *analyzer) arms(left, right []column) []column {
 }
 
 func arm(l, r *column) column {
-	c := column{name: l.name, label: join(l.label, r.label)}
+	c := column{name: l.name, label: join(l.label, r.label), traits: l.either(r.traits)}
 	switch {
 	case l.typ == r.typ, r.typ == typeUnknown:
 		c.typ = l.typ
@@ -253,7 +258,7 @@ func (a *analyzer) values(n *ast.SelectStmt, s *scope) []column {
 		columns := make([]column, len(list.Items))
 		for j, item := range list.Items {
 			v := a.expr(item, s)
-			columns[j] = column{name: valuesName(j), typ: v.typ, label: v.label, fields: v.fields}
+			columns[j] = v.column(valuesName(j))
 		}
 		if i == 0 {
 			out = columns

@@ -142,6 +142,9 @@ func (a *analyzer) control(l label, u use, clause string, location int32) {
 	case useGroup:
 		code, hint = CodeGroup, "Group by another column, or ask to be exempted from the policy."
 	case useFallible:
+		if a.refusal == nil {
+			a.mayFail = l
+		}
 		a.refuse(CodeFallible, location,
 			"Show the column itself, or ask to be exempted from the policy.",
 			"%s and may not be used in %s, which can fail depending on the value", a.describe(l), clause)

@@ -88,7 +88,7 @@ func (p *Protection) plainColumns(r *policylang.CatalogRelation) []column {
 	for i := range r.Columns {
 		c := &r.Columns[i]
 		id := policylang.ColumnID{Relation: r.OID, Column: c.Number}
-		out[i] = column{name: c.Name, typ: c.Type, id: id}
+		out[i] = column{name: c.Name, typ: c.Type, id: id, traits: columnTraits(r, c)}
 		if p.entries[id] != nil {
 			out[i].label = direct(id)
 		}
@@ -147,7 +147,7 @@ func (p *Protection) namedColumns(r *policylang.CatalogRelation) []column {
 	out := make([]column, len(r.Columns))
 	for i := range r.Columns {
 		c := &r.Columns[i]
-		out[i] = column{name: c.Name, typ: c.Type, id: policylang.ColumnID{Relation: r.OID, Column: c.Number}}
+		out[i] = column{name: c.Name, typ: c.Type, id: policylang.ColumnID{Relation: r.OID, Column: c.Number}, traits: columnTraits(r, c)}
 	}
 	return out
 }

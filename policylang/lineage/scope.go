@@ -176,6 +176,7 @@ func (a *analyzer) wholeRow(i *item) value {
 		f.id, f.others = policylang.ColumnID{}, nil
 		v.fields[c] = f
 		v.label = join(v.label, f.label)
+		v.traits = v.traits.with(f.traits)
 	}
 	v.label = v.label.derive()
 	a.mark(v.label)

@@ -45,6 +45,7 @@ func isReadable(f *policylang.Function) bool {
 // statements stood where the call does. It returns the columns of the rows and
 // the value of the call.
 func (a *analyzer) callSQL(f *policylang.Function, args []value, n *ast.FuncCall, what string) ([]column, value) {
+	a.risks++
 	hidden := value{label: everything(), risky: true, typ: f.Result}
 	env, ok := a.bodyPath(f)
 	if !ok || len(a.body.calls) >= maxCalls || slices.Contains(a.body.calls, f.OID) || !a.enter() {
@@ -89,7 +90,7 @@ func (a *analyzer) bodyStatement(node *ast.Node, s *scope, what string) []column
 // bodyResult turns the columns of a body's last statement into the value of the
 // call: one value, or a row.
 func (a *analyzer) bodyResult(f *policylang.Function, columns []column) ([]column, value) {
-	v := value{typ: f.Result, risky: true, label: labels(columns).derive()}
+	v := value{typ: f.Result, risky: true, label: labels(columns).derive(), traits: unclear}
 	if len(columns) != 1 {
 		v.fields = a.resultFields(f, columns)
 		return columns, v
@@ -99,7 +100,7 @@ func (a *analyzer) bodyResult(f *policylang.Function, columns []column) ([]colum
 		return only.fields, v
 	}
 	if sameText(columns[0].typ, f.Result) {
-		v.label = columns[0].label
+		v.label, v.traits = columns[0].label, columns[0].traits
 	}
 	return columns, v
 }
@@ -124,7 +125,7 @@ func (a *analyzer) resultFields(f *policylang.Function, columns []column) []colu
 		return nil
 	}
 	for i := range named {
-		named[i].label = columns[i].label
+		named[i].label, named[i].traits = columns[i].label, columns[i].traits
 	}
 	return named
 }
@@ -134,6 +135,7 @@ func (a *analyzer) parameters(f *policylang.Function, args []value, n *ast.FuncC
 	params := make([]column, len(f.Arguments))
 	for i, typ := range f.Arguments {
 		params[i].typ = typ
+		params[i].traits = traits{collation: mixedCollation, size: unbounded}
 		if i < len(f.Names) {
 			params[i].name = f.Names[i]
 		}
@@ -153,7 +155,7 @@ func (a *analyzer) parameters(f *policylang.Function, args []value, n *ast.FuncC
 	}
 	for i := range min(len(args), len(params)) {
 		p := &params[i]
-		p.label, p.fields = args[i].label, args[i].fields
+		p.label, p.fields, p.traits = args[i].label, args[i].fields, args[i].traits
 		if t := a.cat.Type(p.typ); t != nil && t.Kind == policylang.TypePseudo {
 			p.typ = args[i].typ
 		} else if !sameText(args[i].typ, p.typ) {

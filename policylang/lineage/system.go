@@ -40,7 +40,7 @@ var systemRelations = map[string]string{
 	"pg_amop":                       "",
 	"pg_amproc":                     "",
 	"pg_attrdef":                    "",
-	"pg_attribute":                  "",
+	"pg_attribute":                  "attmissingval",
 	"pg_auth_members":               "",
 	"pg_authid":                     "rolpassword",
 	"pg_cast":                       "",

@@ -49,7 +49,7 @@ func (a *analyzer) targetList(list []*ast.Node, s *scope) []target {
 			if name == "" {
 				name = a.columnName(t.Val)
 			}
-			out = append(out, target{column: column{name: name, typ: v.typ, label: v.label, fields: v.fields}, node: t.Val})
+			out = append(out, target{column: v.column(name), node: t.Val})
 		}
 		if len(out) > maxTargets {
 			a.refuse(CodeTooComplex, -1, "Select fewer columns.", "target lists can have at most %d entries", maxTargets)
@@ -108,7 +108,7 @@ func (a *analyzer) starColumns(columns []*column) []column {
 			break // refused by the caller
 		}
 		v := a.read(c)
-		out = append(out, column{name: c.name, typ: v.typ, label: v.label, fields: v.fields})
+		out = append(out, v.column(c.name))
 	}
 	return out
 }
@@ -138,7 +138,7 @@ func (a *analyzer) fieldsOf(v value) []column {
 	}
 	out := make([]column, len(r.Columns))
 	for i := range r.Columns {
-		out[i] = column{name: r.Columns[i].Name, typ: r.Columns[i].Type, label: v.label.derive()}
+		out[i] = column{name: r.Columns[i].Name, typ: r.Columns[i].Type, label: v.label.derive(), traits: columnTraits(r, &r.Columns[i]).with(v.traits)}
 	}
 	return out
 }

@@ -163,6 +163,8 @@ func totalFunction(name string, nodes []*ast.Node, args []value) bool {
 		return len(nodes) == 3 && isNatural(nodes[2]) && args[2].typ == typeInt4 && !isZero(nodes[2])
 	case "substr", "substring": // a negative length is refused at run time
 		return len(nodes) == 2 && args[1].typ == typeInt4 || len(nodes) == 3 && isNatural(nodes[2])
+	case "json_build_object", "jsonb_build_object": // a key that is NULL is refused
+		return len(nodes)%2 == 0 && !slices.ContainsFunc(keys(nodes), func(n *ast.Node) bool { _, ok := literal(n); return !ok })
 	case "date_trunc", "date_part", "extract":
 		if len(nodes) != 2 || !slices.Contains([]uint32{typeDate, typeTimestamp, typeTimestamptz}, args[1].typ) {
 			return false
@@ -171,6 +173,15 @@ func totalFunction(name string, nodes []*ast.Node, args []value) bool {
 		return ok && slices.Contains(wholeDateFields, field)
 	}
 	return false
+}
+
+// keys are every other argument, from the first.
+func keys(nodes []*ast.Node) []*ast.Node {
+	var out []*ast.Node
+	for i := 0; i < len(nodes); i += 2 {
+		out = append(out, nodes[i])
+	}
+	return out
 }
 
 // isNatural reports whether the expression is a whole number, not negative.

@@ -16,6 +16,11 @@ const (
 	typeXID         = 28
 	typeCID         = 29
 	typeJSON        = 114
+	typeJSONB       = 3802
+	typeInet        = 869
+	typeCidr        = 650
+	typeInterval    = 1186
+	typeUUID        = 2950
 	typeXML         = 142
 	typeFloat4      = 700
 	typeFloat8      = 701

@@ -96,6 +96,9 @@ func (a *analyzer) recursion(n *ast.SelectStmt, s *scope, c *cte, first []column
 		c.approx = settle(a.searchAndCycle(c, a.cteNames(c, slices.Clone(now))))
 		c.self = false
 		next := a.arms(now, a.selectStmt(n.Rarg, s, nil))
+		for i := range next {
+			next[i].size = unbounded // it may double with each turn
+		}
 		if !c.self || a.refusal != nil || sameLabels(now, next) {
 			return next
 		}
@@ -114,18 +117,21 @@ func sameLabels(a, b []column) bool {
 func (a *analyzer) searchAndCycle(c *cte, columns []column) []column {
 	if n := c.node.SearchClause; n != nil {
 		l := a.listed(c, columns, n.SearchColList)
-		columns = append(columns, column{name: n.SearchSeqColumn, label: l.derive()})
+		columns = append(columns, column{name: n.SearchSeqColumn, label: l.derive(), traits: unclear})
 	}
 	if n := c.node.CycleClause; n != nil {
 		l := a.listed(c, columns, n.CycleColList)
 		a.control(l, usePredicate, "CYCLE", n.Location)
 		mark := a.expr(n.CycleMarkValue, c.scope).with(a.expr(n.CycleMarkDefault, c.scope))
 		columns = append(columns,
-			column{name: n.CycleMarkColumn, label: join(l, mark.label).derive()},
-			column{name: n.CyclePathColumn, label: l.derive()})
+			column{name: n.CycleMarkColumn, label: join(l, mark.label).derive(), traits: unclear},
+			column{name: n.CyclePathColumn, label: l.derive(), traits: unclear})
 	}
 	return columns
 }
+
+// unclear are the traits of what may be anything.
+var unclear = traits{collation: mixedCollation, size: unbounded, shaped: true}
 
 // listed joins the labels of the columns that SEARCH or CYCLE lists.
 func (a *analyzer) listed(c *cte, columns []column, names []*ast.Node) label {

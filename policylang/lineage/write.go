@@ -293,7 +293,7 @@ func (a *analyzer) insertSources(n *ast.InsertStmt, d *destination, names []stri
 		}
 		for j, item := range list.Items {
 			v := a.assigned(item, d, names[j], &scope{parent: with})
-			columns[j] = column{name: valuesName(j), typ: v.typ, label: v.label}
+			columns[j] = v.column(valuesName(j))
 		}
 		if i == 0 {
 			out = columns
@@ -449,6 +449,7 @@ func (a *analyzer) set(list []*ast.Node, d *destination, s *scope) {
 		a.assign(d, t.Name, v, t.Location)
 	}
 	a.checks(d)
+	a.computes(d)
 }
 
 // checks refuses an UPDATE that writes one column of a CHECK constraint and
@@ -465,6 +466,42 @@ func (a *analyzer) checks(d *destination) {
 			}
 		}
 	}
+}
+
+// computes refuses an UPDATE that writes one column of a stored expression (a
+// generated column, the key or predicate of an index) that may fail, and
+// leaves a protected one.
+func (a *analyzer) computes(d *destination) {
+	if a.stored || !d.seen.protected {
+		return
+	}
+	for _, code := range onWrite(d.seen.rel) {
+		b := a.prot.storedAnalyzer(nil)
+		b.storedExpression("ROW("+code.text+")", &scope{items: []*item{tableItem(d.seen.rel, a.prot.plainColumns(d.seen.rel), d.seen.rel.Name)}})
+		if b.risks == 0 && b.refusal == nil {
+			continue
+		}
+		written, left := false, label{}
+		for _, id := range b.touchedColumns() {
+			if slices.Contains(d.assigned, id.Column) {
+				written = true
+			} else if c := d.columnNumbered(id.Column); c != nil {
+				left = join(left, c.label)
+			}
+		}
+		if written {
+			a.control(left, usePredicate, code.what, -1)
+		}
+	}
+}
+
+func (d *destination) columnNumbered(number int16) *column {
+	for i := range d.seen.columns {
+		if d.seen.columns[i].id.Column == number {
+			return &d.seen.columns[i]
+		}
+	}
+	return nil
 }
 
 // update follows UPDATE and returns the columns of RETURNING.
