@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/evidence"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/mask"
@@ -24,7 +25,9 @@ type guard struct {
 
 	// Of the client loop.
 	env      lineage.Environment
-	stale    bool // the search path must be read again
+	stale    bool             // the search path must be read again
+	seen     *catalog.Session // what the session's transaction has made; nil if nothing
+	over     overlay
 	pathSet  bool // the search path was set, and a rollback may undo that
 	texts    map[*statement.Tree]*relay.Text
 	analyses analysisCache
@@ -38,6 +41,10 @@ type guard struct {
 	// catalog says, until its transaction ends. The upstream loop sets it before
 	// the client loop has read the search path again.
 	unsettled atomic.Bool
+
+	// making says that the open transaction may have made tables. The client loop
+	// sets it, the upstream loop takes it back.
+	making atomic.Bool
 }
 
 // maxSessionTexts bounds what a session remembers of texts.
@@ -145,14 +152,27 @@ func describeStatement(st *statement.Statement) *relay.Statement {
 	return out
 }
 
-// Stale reports whether the search path must be read before the next text.
-func (g *guard) Stale() bool { return g.stale }
+// Stale returns what must be asked of the session before the next text.
+func (g *guard) Stale() string {
+	switch {
+	case !g.stale:
+		return ""
+	case g.making.Load():
+		return catalog.SessionSQL
+	}
+	return catalog.PathSQL
+}
 
-// Refresh takes the search path that the server reports.
-func (g *guard) Refresh(searchPath []string) {
+// Refresh takes the search path, and the tables that the session's transaction
+// has made.
+func (g *guard) Refresh(rows [][]string) {
 	g.stale = false
-	g.env.SearchPath = searchPath
 	g.analyses.clear()
+	g.env.SearchPath, g.seen, g.over = nil, nil, overlay{}
+	if rows != nil {
+		g.seen = catalog.ReadSession(rows)
+		g.env.SearchPath = g.seen.Path
+	}
 }
 
 // noteEffects remembers what a permitted statement may change about how the
@@ -194,7 +214,7 @@ func (g *guard) noteOutcome(x *execution, c *considered) {
 	switch {
 	case c.facts.Class == policylang.ClassDDL, c.facts.Class == policylang.ClassRole, c.facts.Command == "COMMIT PREPARED":
 		g.altered = true
-		if !onlyAdds(c, x.catalog) {
+		if !onlyAdds(c, x.catalog) && !onlyOwn(c, x.seen) {
 			g.unsettled.Store(true)
 		}
 	}
@@ -203,6 +223,7 @@ func (g *guard) noteOutcome(x *execution, c *considered) {
 // Settled has the catalog read anew if it may have been changed: only now do
 // other connections see the change.
 func (g *guard) Settled() {
+	g.making.Store(false)
 	if g.altered {
 		g.altered = false
 		g.server.catalogs.Invalidate(g.info.Database)
@@ -237,6 +258,9 @@ func (g *guard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *ref
 		}
 		for _, s := range x.statements {
 			g.noteEffects(s.known)
+			if x.masked && s.facts.Class == policylang.ClassDDL {
+				g.making.Store(true)
+			}
 		}
 	}
 	return x.permit(), nil
@@ -249,6 +273,8 @@ type execution struct {
 	bound      *relay.Bound
 	statements []considered
 	catalog    *policylang.Catalog // by which names were resolved; nil if it could not be read
+	base       *policylang.Catalog // catalog without what the session's transaction has made
+	seen       *catalog.Session    // what that has made
 	unknown    bool                // it was refused for a name that is not in the catalog
 	masked     bool                // masks apply to the session
 	detectors  []mask.Detector     // for texts of columns that are not masked
@@ -272,7 +298,7 @@ type considered struct {
 // not have a name: somebody else may just have made it.
 func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
 	x, r := g.considerNow(ctx, ask)
-	if r != nil && x.unknown && g.server.catalogs.Renew(g.info.Database, x.catalog) {
+	if r != nil && x.unknown && g.server.catalogs.Renew(g.info.Database, x.base) {
 		return g.considerNow(ctx, ask)
 	}
 	return x, r
@@ -288,7 +314,7 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 	if r != nil {
 		return x, r
 	}
-	x.catalog = names.catalog
+	x.catalog, x.base, x.seen = names.catalog, names.base, g.seen
 	if x.masked && len(ask.Targets) > 1 {
 		if r := onlyData(ask.Text); r != nil {
 			return x, r

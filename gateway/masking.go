@@ -14,6 +14,7 @@ import (
 // names is what the catalog tells about a session's statements at one moment.
 type names struct {
 	catalog    *policylang.Catalog // nil if it cannot be read and nothing is masked
+	base       *policylang.Catalog // catalog without what the session's transaction has made
 	masks      *policylang.MaskSet
 	protection *lineage.Protection // nil if nothing is masked
 	unknown    bool                // a statement has a name that is not in the catalog
@@ -31,9 +32,10 @@ func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *
 		}
 		return &names{masks: masks}, nil
 	}
-	n := &names{catalog: cat, masks: masks}
+	n := &names{catalog: cat, base: cat, masks: masks}
 	if len(masks.Masks) > 0 {
 		n.protection = g.server.protections.get(cat, masks, g.server.cfg.Logger)
+		g.overlaid(n)
 	}
 	g.analyses.reset(n)
 	return n, nil

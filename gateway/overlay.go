@@ -3,9 +3,48 @@ package gateway
 import (
 	"slices"
 
+	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/lineage"
 )
+
+// overlay is the catalog as the session sees it while its transaction has made
+// tables, with what is protected in it. The client loop owns it.
+type overlay struct {
+	base       *policylang.Catalog
+	below      *lineage.Protection
+	catalog    *policylang.Catalog
+	protection *lineage.Protection
+}
+
+// overlaid puts what the session's transaction has made over the catalog.
+func (g *guard) overlaid(n *names) {
+	if g.seen == nil {
+		return
+	}
+	if g.over.base != n.base || g.over.below != n.protection {
+		g.over = overlay{base: n.base, below: n.protection, catalog: g.seen.Over(n.base), protection: n.protection}
+		if g.over.catalog != n.base {
+			g.over.protection = n.protection.Next(g.over.catalog, n.masks)
+		}
+	}
+	n.catalog, n.protection = g.over.catalog, g.over.protection
+}
+
+// onlyOwn reports whether a change of the schema is of tables that the
+// session's own transaction has made: it is asked again what they look like.
+func onlyOwn(c *considered, seen *catalog.Session) bool {
+	if seen == nil || c.facts.Opaque || !slices.Contains([]string{"ALTER TABLE", "DROP TABLE", "CREATE INDEX", "COMMENT"}, c.facts.Command) {
+		return false
+	}
+	for _, rel := range c.facts.Relations {
+		if !seen.Made(rel.Schema, rel.Name) {
+			return false
+		}
+	}
+	return len(c.facts.Relations) > 0
+}
 
 // checkUnsettled refuses to follow columns through a statement while the
 // session's own transaction has changed what names stand for: the catalog is

@@ -35,10 +35,10 @@ type Guard interface {
 	// Payloads reports whether the payloads of notifications may pass: what
 	// another session put into them is not known.
 	Payloads() bool
-	// Stale reports whether the search path must be read again before the
-	// next text is analysed, and Refresh gives it: nil if it cannot be read.
-	Stale() bool
-	Refresh(searchPath []string)
+	// Stale returns a query that the session must answer before the next text
+	// is analysed, empty if none, and Refresh gives its rows: nil if it failed.
+	Stale() (sql string)
+	Refresh(rows [][]string)
 }
 
 // Text is an analysed text: the statements of a Query or Parse.

@@ -5,18 +5,15 @@ import (
 	"encoding/binary"
 )
 
-// Names and text of the gateway's own query.
-const (
-	ownStatement  = reservedPrefix + "_path"
-	searchPathSQL = "SELECT unnest(pg_catalog.current_schemas(true))"
-)
+// ownStatement names the gateway's own query.
+const ownStatement = reservedPrefix + "_path"
 
-// refresh reads the search path again if the guard's knowledge of it is stale,
-// so that the next text is analysed as the server will read it. It runs in the
+// refresh asks the server what the guard wants to know of the session, so that the next text is analysed as the server will read it. It runs in the
 // extended protocol under reserved names, because a simple Query would destroy
 // the client's unnamed statement and end its batch.
 func (c *clientLoop) refresh(context.Context) error {
-	if !c.cfg.Guard.Stale() {
+	sql := c.cfg.Guard.Stale()
+	if sql == "" {
 		return nil
 	}
 	var rows [][]string
@@ -30,7 +27,7 @@ func (c *clientLoop) refresh(context.Context) error {
 		last = e
 	}
 	own(entryParse, false)
-	c.out = appendText(c.out, 'P', ownStatement, searchPathSQL, true)
+	c.out = appendText(c.out, 'P', ownStatement, sql, true)
 	own(entryBind, false)
 	c.out = appendBind(c.out, ownStatement)
 	own(entryExecute, true)
@@ -56,11 +53,10 @@ func (c *clientLoop) refresh(context.Context) error {
 		c.cfg.Guard.Refresh(nil) // in a failed transaction, or behind an error
 		return nil
 	}
-	path := []string{}
-	for _, row := range rows {
-		path = append(path, row...)
+	if rows == nil {
+		rows = [][]string{}
 	}
-	c.cfg.Guard.Refresh(path)
+	c.cfg.Guard.Refresh(rows)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,11 +149,17 @@ func (g *testGuard) Finished(_ *relay.Permit, o relay.Outcome) {
 
 func (g *testGuard) Flush() error   { return nil }
 func (g *testGuard) Payloads() bool { return !g.fenced }
-func (g *testGuard) Stale() bool    { return g.stale }
 func (g *testGuard) Settled()       {}
 
-func (g *testGuard) Refresh(path []string) {
-	g.stale, g.path = false, path
+func (g *testGuard) Stale() string {
+	if !g.stale {
+		return ""
+	}
+	return "SELECT pg_catalog.unnest(pg_catalog.current_schemas(true))"
+}
+
+func (g *testGuard) Refresh(rows [][]string) {
+	g.stale, g.path = false, slices.Concat(rows...)
 }
 
 // conversation is a raw protocol connection.
