@@ -276,6 +276,7 @@ type execution struct {
 	base       *policylang.Catalog // catalog without what the session's transaction has made
 	seen       *catalog.Session    // what that has made
 	unknown    bool                // it was refused for a name that is not in the catalog
+	changed    bool                // it was refused since the schema has changed
 	masked     bool                // masks apply to the session
 	detectors  []mask.Detector     // for texts of columns that are not masked
 	approval   approval            // by which it passed, if it was held
@@ -299,7 +300,11 @@ type considered struct {
 func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
 	x, r := g.considerNow(ctx, ask)
 	if r != nil && x.unknown && g.server.catalogs.Renew(g.info.Database, x.base) {
-		return g.considerNow(ctx, ask)
+		x, r = g.considerNow(ctx, ask)
+	}
+	for tries := 0; r != nil && x.changed && tries < 3; tries++ {
+		g.server.catalogs.Invalidate(g.info.Database)
+		x, r = g.considerNow(ctx, ask)
 	}
 	return x, r
 }
@@ -352,6 +357,10 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 			}
 			if r := names.analyse(g, &x.statements[i], by); r != nil {
 				x.unknown = names.unknown
+				return x, r
+			}
+			if r := names.verify(ctx, g, &x.statements[i], ask.Stage); r != nil {
+				x.changed = names.changed
 				return x, r
 			}
 			if r := g.checkCopy(&x.statements[i]); r != nil {

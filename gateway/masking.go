@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"time"
 
+	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/mask"
 	"github.com/posternhq/postern/gateway/relay"
@@ -18,6 +20,7 @@ type names struct {
 	masks      *policylang.MaskSet
 	protection *lineage.Protection // nil if nothing is masked
 	unknown    bool                // a statement has a name that is not in the catalog
+	changed    bool                // what a statement rests on has changed since the catalog was read
 }
 
 // names reads the catalog. Without one, whoever has masks is refused; for
@@ -66,6 +69,35 @@ func (n *names) analyse(g *guard, c *considered, by *relay.Statement) *refusal.R
 		return r
 	}
 	c.analysis = a
+	return nil
+}
+
+// verifyAfter is for how long the definitions that a Bind looked at are taken
+// to be what they were when its portal is executed. It has locked the relations.
+const verifyAfter = 10 * time.Millisecond
+
+// verify has the server say whether the definitions that an analysis rests on
+// are still those of the catalog: somebody else may have replaced a view since
+// it was last compared.
+func (n *names) verify(ctx context.Context, g *guard, c *considered, stage relay.Stage) *refusal.Refusal {
+	a := c.analysis
+	if stage == relay.StageParse || a == nil || len(a.Relations) == 0 && len(a.Functions) == 0 {
+		return nil // nothing runs yet, or nothing can be swapped
+	}
+	e := g.analyses.entry(c.known)
+	if stage == relay.StageExecute && time.Since(e.verified) < verifyAfter {
+		return nil
+	}
+	same, err := g.server.catalogs.Same(ctx, g.info.Database, n.base, catalog.Dependencies{Relations: a.Relations, Functions: a.Functions})
+	if err != nil {
+		g.log.LogAttrs(ctx, slog.LevelWarn, "look at the catalog", slog.Any("error", err))
+		return refusal.New(refusal.CatalogUnavailable, "the database's catalog cannot be read, and columns are masked for you")
+	}
+	if !same {
+		n.changed = true
+		return refusal.New(refusal.CatalogUnavailable, "the schema changes faster than it can be read")
+	}
+	e.verified = time.Now()
 	return nil
 }
 
@@ -147,6 +179,7 @@ type analysisCache struct {
 }
 
 type analysed struct {
+	verified time.Time // when what the analysis rests on was last looked at
 	facts    *policylang.Facts
 	done     bool
 	analysis *lineage.Analysis

@@ -43,6 +43,7 @@ type Function struct {
 	Source     string      // its statements, if it is written in SQL, or is a trigger's in PL/pgSQL, and not the server's own
 	SourceHash string      // MD5 of pg_proc.prosrc
 	Path       string      // its own SET search_path, as pg_proc.proconfig holds it; empty if none
+	Version    uint64      // transaction that wrote its row: changes when it is replaced; 0 if unknown
 }
 
 // Parameter is an output parameter of a function.

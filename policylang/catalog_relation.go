@@ -35,6 +35,11 @@ type CatalogRelation struct {
 	RowType              uint32 // the type of its rows; 0 for sequences
 	Columns              []Column
 
+	// Version and ColumnsVersion sum the transactions that wrote the rows of the
+	// system catalogs which define the relation, and its columns: they change with
+	// each change of those. 0 if unknown.
+	Version, ColumnsVersion uint64
+
 	// Definition is the SELECT of a view or materialised view, as
 	// pg_get_viewdef prints it under an empty search_path.
 	Definition string

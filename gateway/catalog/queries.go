@@ -47,12 +47,15 @@ func queries(version int, definitions, columns string) []query {
 		{"relations", `
 			SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence = 't', c.relispartition, c.reltype,
 				c.relrowsecurity,
-				CASE WHEN c.relkind IN ('v', 'm') AND ` + definitions + ` THEN pg_catalog.pg_get_viewdef(c.oid) END
+				CASE WHEN c.relkind IN ('v', 'm') AND ` + definitions + ` THEN pg_catalog.pg_get_viewdef(c.oid) END,
+				c.xmin::text::bigint + coalesce(w.versions, 0)
 			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+			LEFT JOIN (SELECT ev_class, pg_catalog.sum(xmin::text::bigint)::bigint AS versions FROM pg_catalog.pg_rewrite GROUP BY ev_class) w
+				ON w.ev_class = c.oid
 			WHERE c.relkind IN ` + relkinds + ` AND n.nspname !~ '^pg_toast'`, (*reader).relation},
 		{"columns", `
 			SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> '', a.attidentity <> '',
-				pg_catalog.pg_get_expr(d.adbin, d.adrelid), CASE WHEN l.collisdeterministic THEN l.oid WHEN l.oid IS NULL THEN 0 ELSE 1 END
+				pg_catalog.pg_get_expr(d.adbin, d.adrelid), CASE WHEN l.collisdeterministic THEN l.oid WHEN l.oid IS NULL THEN 0 ELSE 1 END, a.xmin
 			FROM pg_catalog.pg_attribute a
 			LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 			LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
@@ -104,7 +107,7 @@ func functionsSQL(version int) string {
 				AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s WHERE s NOT LIKE 'search\_path=%') THEN ` + source + ` END,
 			pg_catalog.md5(p.prosrc),
 			CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
-			(SELECT pg_catalog.substr(s, 13) FROM pg_catalog.unnest(p.proconfig) s WHERE s LIKE 'search\_path=%')
+			(SELECT pg_catalog.substr(s, 13) FROM pg_catalog.unnest(p.proconfig) s WHERE s LIKE 'search\_path=%'), p.xmin
 		FROM pg_catalog.pg_proc p
 		JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 		JOIN pg_catalog.pg_language l ON l.oid = p.prolang`

@@ -63,7 +63,7 @@ func (r *reader) reuse(rel *policylang.CatalogRelation) {
 		r.missing = true
 		return
 	}
-	rel.Columns, rel.Definition = old.Columns, old.Definition
+	rel.Columns, rel.ColumnsVersion, rel.Definition = old.Columns, old.ColumnsVersion, old.Definition
 	r.builder.ReuseRelation(*rel)
 }
 
@@ -95,7 +95,7 @@ func (r *reader) function(v row) {
 		Kind: policylang.FunctionKind(v.char(3)), Volatility: policylang.Volatility(v.char(4)),
 		SetOf: v.bool(5), Leakproof: v.bool(6), Definer: v.bool(7), Variadic: v.bool(8), Defaults: int(v.int16(9)),
 		Language: v.text(10), Result: v.oid(11), Arguments: v.oids(12),
-		Source: v.text(16), SourceHash: v.text(17), Values: v.text(18), Path: v.text(19), Extension: r.members[oid],
+		Source: v.text(16), SourceHash: v.text(17), Values: v.text(18), Path: v.text(19), Version: v.uint64(20), Extension: r.members[oid],
 	}
 	if oid < policylang.FirstUserOID {
 		f.SourceHash = "" // the server's own are known by their OID
@@ -158,7 +158,7 @@ func (r *reader) relation(v row) {
 	oid := v.oid(0)
 	r.relations[oid] = &policylang.CatalogRelation{
 		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: policylang.RelationKind(v.char(3)),
-		Temporary: v.bool(4), Partition: v.bool(5), RowType: v.oid(6), RowSecurity: v.bool(7), Definition: v.text(8),
+		Temporary: v.bool(4), Partition: v.bool(5), RowType: v.oid(6), RowSecurity: v.bool(7), Definition: v.text(8), Version: v.uint64(9),
 	}
 }
 
@@ -171,6 +171,7 @@ func (r *reader) column(v row) {
 		}
 		r.lastColumn = rel
 	}
+	rel.ColumnsVersion += v.uint64(10)
 	rel.Columns = append(rel.Columns, policylang.Column{
 		Name: v.text(1), Number: v.int16(2), Type: v.oid(3), Modifier: v.int32(4),
 		NotNull: v.bool(5), Generated: v.bool(6), Identity: v.bool(7), Default: v.text(8), Collation: v.oid(9),

@@ -26,6 +26,11 @@ func (r row) oid(i int) uint32 {
 	return uint32(n)
 }
 
+func (r row) uint64(i int) uint64 {
+	n, _ := strconv.ParseUint(string(r[i]), 10, 64)
+	return n
+}
+
 func (r row) int16(i int) int16 {
 	n, _ := strconv.ParseInt(string(r[i]), 10, 16)
 	return int16(n)

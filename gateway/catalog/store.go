@@ -18,11 +18,13 @@ type Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
 
 // Times of a Store.
 const (
-	checkAfter  = time.Second      // a snapshot that was compared longer ago is compared again in the background
-	maxAge      = 30 * time.Second // and longer ago than this, before it is given out
-	renewAfter  = time.Second      // a snapshot that was read longer ago may miss a name that exists
-	loadTimeout = 90 * time.Second
-	loadTries   = 3 // schema changes under way can make a load fail
+	checkAfter   = time.Second      // a snapshot that was compared longer ago is compared again in the background
+	maxAge       = 30 * time.Second // and longer ago than this, before it is given out
+	renewAfter   = time.Second      // a snapshot that was read longer ago may miss a name that exists
+	loadTimeout  = 90 * time.Second
+	lookTimeout  = 5 * time.Second
+	closeTimeout = time.Second
+	loadTries    = 3 // schema changes under way can make a load fail
 )
 
 // Store keeps a snapshot of each database that is asked for. It compares it
@@ -53,6 +55,7 @@ type entry struct {
 	horizon  string         // of catalog's snapshot
 	markedAt uint64         // value of invalid that mark and catalog are newer than
 	conn     *pgconn.PgConn // idle between refreshes; nil if there is none
+	watch    chan *watcher  // those that are idle
 }
 
 // flight is one refresh that any number of callers wait for. err may be read
@@ -77,6 +80,7 @@ func (s *Store) Close() {
 	defer s.mu.Unlock()
 	for _, e := range s.databases {
 		e.disconnect()
+		closeWatchers(e.watch)
 	}
 }
 
@@ -96,7 +100,7 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*policylang.Cata
 	s.mu.Lock()
 	e := s.databases[database]
 	if e == nil {
-		e = &entry{}
+		e = &entry{watch: newWatchers()}
 		s.databases[database] = e
 	}
 	age := time.Since(e.checked)

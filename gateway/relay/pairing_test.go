@@ -156,9 +156,14 @@ func (g *modelGuard) Finished(p *relay.Permit, o relay.Outcome) {
 }
 
 // Stale makes the relay read the search path at arbitrary moments.
-func (g *modelGuard) Stale() bool { return g.restless != nil && g.restless.IntN(4) == 0 }
+func (g *modelGuard) Stale() string {
+	if g.restless != nil && g.restless.IntN(4) == 0 {
+		return "SELECT unnest(pg_catalog.current_schemas(true))"
+	}
+	return ""
+}
 
-func (g *modelGuard) Refresh([]string) {}
+func (g *modelGuard) Refresh([][]string) {}
 
 // Columns plans to rewrite the rows of fenced results.
 func (g *modelGuard) Columns(*relay.Permit, int, []relay.Field) (relay.RowRewriter, *refusal.Refusal) {

@@ -155,7 +155,7 @@ func (g *testGuard) Stale() string {
 	if !g.stale {
 		return ""
 	}
-	return "SELECT pg_catalog.unnest(pg_catalog.current_schemas(true))"
+	return "SELECT unnest(pg_catalog.current_schemas(true))"
 }
 
 func (g *testGuard) Refresh(rows [][]string) {

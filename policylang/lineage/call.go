@@ -105,6 +105,11 @@ func (a *analyzer) call(name []string, args []value, n *ast.FuncCall) called {
 		v = v.with(args[i])
 	}
 	out := called{functions: functions, args: args}
+	for _, f := range functions {
+		if f.OID >= policylang.FirstUserOID {
+			a.functions = append(a.functions, f.OID)
+		}
+	}
 	readable, others := splitReadable(functions)
 	what := "function " + strings.Join(name, ".")
 	var result value

@@ -91,6 +91,8 @@ func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation 
 	a.tainted = a.tainted || seen.tainted
 	a.secret = a.secret || seen.protected
 	a.touched = append(a.touched, seen.reads...)
+	a.relations = append(append(a.relations, r.OID), seen.relations...)
+	a.functions = append(a.functions, seen.functions...)
 	a.spend(len(seen.columns) + len(seen.reads))
 	return seen
 }

@@ -106,6 +106,10 @@ type Analysis struct {
 	// what is below them included. Column 0 is a whole row. Sorted.
 	Touched []policylang.ColumnID
 
+	// Relations are the users' relations that the analysis rests on, those below
+	// views included, and Functions the users' functions. Sorted.
+	Relations, Functions []uint32
+
 	// Tainted says that the statement reads something protected or runs
 	// something opaque, so that errors and notices must be scrubbed.
 	Tainted bool
@@ -130,12 +134,15 @@ func Analyze(st *statement.Statement, env Environment, cat *policylang.Catalog, 
 		return nil, a.refusal
 	}
 	out := &Analysis{
-		Rows:     result.rows,
-		ByName:   result.byName,
-		Touched:  a.touchedColumns(),
-		Tainted:  a.tainted,
-		Equality: a.equality,
-		Copy:     result.copied,
+		Rows:    result.rows,
+		ByName:  result.byName,
+		Touched: a.touchedColumns(),
+
+		Relations: distinct(a.relations),
+		Functions: distinct(a.functions),
+		Tainted:   a.tainted,
+		Equality:  a.equality,
+		Copy:      result.copied,
 	}
 	if !result.byName {
 		out.Columns = a.outputs(result.columns)
@@ -164,8 +171,11 @@ type analyzer struct {
 	risks    int   // counts what may fail or has an effect
 	mayFail  label // of what a refusal of CodeFallible is about
 	touched  []policylang.ColumnID
-	budget   int // work left before giving up
-	depth    int
+
+	relations, functions []uint32 // of users, that were looked at
+
+	budget int // work left before giving up
+	depth  int
 }
 
 // workBudget bounds the work on one statement: nodes visited and columns
@@ -197,6 +207,13 @@ func (a *analyzer) touch(id policylang.ColumnID) {
 	if id.Relation != 0 {
 		a.touched = append(a.touched, id)
 	}
+}
+
+// distinct sorts OIDs and leaves out the server's own.
+func distinct(oids []uint32) []uint32 {
+	oids = slices.DeleteFunc(slices.Clone(oids), func(oid uint32) bool { return oid < policylang.FirstUserOID })
+	slices.Sort(oids)
+	return slices.Compact(oids)
 }
 
 func (a *analyzer) touchedColumns() []policylang.ColumnID {

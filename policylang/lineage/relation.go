@@ -15,6 +15,8 @@ type relation struct {
 	protected bool                        // a column's label is not bottom
 	tainted   bool                        // reading it runs something opaque
 	reads     []policylang.ColumnID       // columns that its definition reads
+	relations []uint32                    // of users, that its definition rests on
+	functions []uint32                    // likewise
 	place     label                       // of what says which of its partitions a row is in
 	partition label                       // of what says that a row is in it, if it is a partition
 	base      *policylang.CatalogRelation // whose rows a simple view shows; nil otherwise
@@ -117,6 +119,7 @@ func (p *Protection) seeDefinition(seen *relation, building []uint32) {
 		return
 	}
 	seen.tainted, seen.reads = a.tainted, a.touchedColumns()
+	seen.relations, seen.functions = distinct(a.relations), distinct(a.functions)
 	for i := range seen.columns {
 		c := &seen.columns[i]
 		c.fields = out[i].fields
