@@ -115,6 +115,7 @@ func testExamples(t *testing.T, configFile string) {
 			c.control.Decide(func(fakecontrol.Question) []map[string]any {
 				return []map[string]any{{"passed": true, "effect": "allow", "columns": []map[string]any{{"name": "email", "action": "mask"}}}, {"passed": true}}[:1+strings.Count(file, "postern_bundle")]
 			})
+			c.control.SetProcesses("fleet", fakecontrol.Process{Name: "p1"})
 			c.control.SetProcesses("orders-production", fakecontrol.Process{Name: "p1"})
 			if strings.Contains(file, "data-sources") {
 				c.control.Publish("orders", simplePolicy("orders", "read"), c.other, "")

@@ -27,3 +27,28 @@ resource "postern_release" "orders" {
     update = "1m"
   }
 }
+
+# The same for a fleet: the canary proves the bundle for ten minutes before
+# the gateway itself runs it.
+resource "postern_bundle" "fleet" {
+  gateways = {
+    for name in ["fleet-canary", "fleet"] : name => {
+      upstream = { host = "orders-db.internal" }
+      issuer   = { corp = { url = "https://login.example.com", audience = "postern" } }
+    }
+  }
+  query_rules = {
+    everybody_reads = { when = "statement.read_only", effect = "allow" }
+  }
+}
+
+resource "postern_release" "fleet" {
+  gateway = "fleet"
+  bundle  = postern_bundle.fleet.digest
+
+  canary = {
+    stages         = [["fleet-canary"]]
+    observe        = "10m"
+    max_error_rate = 0.01
+  }
+}

@@ -213,6 +213,14 @@ func (s *Server) Bundle(digest string) (policylang.Policy, bool) {
 	return u.Policy, true
 }
 
+// Sealed returns a bundle as it was uploaded, or false if there is none.
+func (s *Server) Sealed(digest string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sealed, ok := s.bundles[digest]
+	return sealed, ok
+}
+
 // RemoveBundle loses a bundle.
 func (s *Server) RemoveBundle(digest string) {
 	s.mu.Lock()
