@@ -3,6 +3,7 @@ package storytest
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,6 +36,23 @@ func TestStories(t *testing.T) {
 func (st *state) unchanged(t *testing.T) {
 	t.Helper()
 	st.must(t, "plan", "-detailed-exitcode")
+}
+
+// holdsNoSecret checks that neither the token nor the signing key is in the
+// files, nor in what Terraform shows of them.
+func (st *state) holdsNoSecret(t *testing.T, files ...string) {
+	t.Helper()
+	shown := st.must(t, "show", "-json") + st.must(t, "show", "-json", "next.tfplan")
+	for _, name := range files {
+		data, err := os.ReadFile(filepath.Join(st.dir, name))
+		must(t, err)
+		shown += string(data)
+	}
+	for what, secret := range map[string]string{"API token": st.admin, "signing key": st.key.Secret()} {
+		if secret == "" || strings.Contains(shown, secret) {
+			t.Errorf("the %s is in the state or the plan", what)
+		}
+	}
 }
 
 // A team's module is used twice, and neither team reaches the other's schema.
@@ -108,6 +126,8 @@ func playLeaver(t *testing.T, s *stage) {
 	}
 	d.refused(t, "carl", "u-42")
 	allowed(t, ana, "SELECT * FROM orders.items")
+	st.must(t, "plan", "-out=next.tfplan")
+	st.holdsNoSecret(t, "terraform.tfstate", "terraform.tfstate.backup", "next.tfplan")
 }
 
 // Production gets what staging runs, unless it must not.
