@@ -120,7 +120,8 @@ func (th *theatre) stage(t *testing.T) *stage {
 func (s *stage) startControl(t *testing.T) {
 	t.Helper()
 	address := strings.TrimPrefix(s.control, "https://")
-	s.plane = s.start(t, address, "control", "--data", s.data("control"), "--control-listen", address, "--demo")
+	s.plane = s.start(t, address, "control", "--data", s.data("control"), "--control-listen", address, "--demo", "--trust", s.trust(),
+		"--identify-for", "credential")
 }
 
 func (s *stage) data(name string) string { return filepath.Join(s.dir, name) }
@@ -251,8 +252,14 @@ type state struct {
 // are name=value.
 func (s *stage) state(t *testing.T, story string, vars ...string) *state {
 	t.Helper()
+	return s.stateOf(t, filepath.Join(root, "examples", "stories", story), vars...)
+}
+
+// stateOf is state for any directory.
+func (s *stage) stateOf(t *testing.T, dir string, vars ...string) *state {
+	t.Helper()
 	st := &state{stage: s, dir: t.TempDir(), vars: vars}
-	must(t, os.CopyFS(st.dir, os.DirFS(filepath.Join(root, "examples", "stories", story))))
+	must(t, os.CopyFS(st.dir, os.DirFS(dir)))
 	return st
 }
 

@@ -3,6 +3,8 @@ package storytest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,12 +26,79 @@ func TestStories(t *testing.T) {
 		"promote":        playPromote,
 		"break-glass":    playBreakGlass,
 		"destroy":        playDestroy,
+		"credential":     playCredential,
+		"canary":         playCanary,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			play(t, th.stage(t))
 		})
 	}
+}
+
+// A credential from postern_token logs in, and is kept nowhere.
+func playCredential(t *testing.T, s *stage) {
+	d := s.gateway(t, "credential")
+	host, port, err := net.SplitHostPort(d.address)
+	must(t, err)
+	place := fmt.Sprintf("gateway={host=%q,port=%q,ca=%q}", host, port, d.ca)
+	st := s.stateOf(t, filepath.Join("testdata", "credential"), append(s.upstreamVars(), "control_url="+s.control, place)...)
+	st.must(t, "apply")
+	token := d.issuer.Issue(map[string]any{"sub": "u-17", "aud": "postern"}, 10*time.Minute)
+	var out string
+	eventually(t, "the control plane knows the policy", func() bool {
+		out, err = st.terraform(t, "apply", "-var", "login=true", "-var", "id_token="+token)
+		return err == nil || !strings.Contains(out, "Cannot mint a credential")
+	})
+	user, readErr := os.ReadFile(filepath.Join(st.dir, "session_user"))
+	if err != nil || readErr != nil || strings.TrimSpace(string(user)) != "ana" {
+		t.Fatalf("the session was %q's: %v, %v\n%s", user, err, readErr, out)
+	}
+	file, err := os.ReadFile(filepath.Join(st.dir, "terraform.tfstate"))
+	must(t, err)
+	if strings.Contains(string(file), "eyJ") { // as every such token begins
+		t.Error("a token is in the state")
+	}
+}
+
+// A canary under traffic proves a policy, or everything goes back.
+func playCanary(t *testing.T, s *stage) {
+	first, rest := s.gateway(t, "canary"), s.gateway(t, "rest")
+	st := s.stateOf(t, filepath.Join("testdata", "canary"), s.upstreamVars()...)
+	st.must(t, "apply")
+	onCanary, onRest := first.session(t, "ana", "u-17"), rest.session(t, "ana", "u-17")
+	allowed(t, onRest, "SELECT 1 FROM t1")
+
+	ctx, stop := context.WithCancel(t.Context())
+	asking := make(chan int)
+	go func() { // clients of the canary
+		denials := 0
+		for ctx.Err() == nil {
+			if _, err := onCanary.Exec(context.WithoutCancel(ctx), "SELECT 1 FROM t1"); err != nil {
+				denials++
+			}
+		}
+		asking <- denials
+	}()
+	wantDenials := func(some bool) {
+		t.Helper()
+		stop()
+		if n := <-asking; n > 0 != some {
+			t.Errorf("%d statements were denied on the canary", n)
+		}
+	}
+	st.fails(t, []string{"apply", "-var", "may_read=statement.read_only && 'dba' in identity.groups"},
+		`The canaries of gateway "rest" did not prove the bundle`, "What was live on the gateways of the rollout is live again.")
+	wantDenials(true)
+	eventually(t, "the canary is back", func() bool { _, err := onCanary.Exec(t.Context(), "SELECT 1 FROM t1"); return err == nil })
+	if history := s.postern(t, "release", "list", "rest", "--control", s.control); len(strings.Split(history, "\n")) != 1 {
+		t.Errorf("something was released to the rest:\n%s", history)
+	}
+
+	st.must(t, "apply", "-var", "may_read=statement.command == 'SELECT'")
+	allowed(t, onRest, "SELECT 1 FROM t1")
+	denied(t, onRest, "EXPLAIN SELECT 1 FROM t1")
+	denied(t, onCanary, "EXPLAIN SELECT 1 FROM t1")
 }
 
 // unchanged checks that nothing is left to do.

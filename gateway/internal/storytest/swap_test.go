@@ -178,9 +178,7 @@ func newSwap(t *testing.T, th *theatre) *swap {
 // publisher is a state of the policy that is swapped.
 func (s *stage) publisher(t *testing.T, vars ...string) *state {
 	t.Helper()
-	st := &state{stage: s, dir: t.TempDir(), vars: append(s.upstreamVars(), vars...)}
-	must(t, os.CopyFS(st.dir, os.DirFS(filepath.Join("testdata", "swap"))))
-	return st
+	return s.stateOf(t, filepath.Join("testdata", "swap"), append(s.upstreamVars(), vars...)...)
 }
 
 const toNew = "-var=version_of=new"
