@@ -336,7 +336,7 @@ func (r *releaseResource) publish(ctx context.Context, plan *releaseModel, expec
 		return false
 	case canary == nil:
 		live, err = r.publishNow(ctx, plan, live, signer)
-	case r.rollOut(ctx, *plan, canary, live, signer, diags):
+	case r.rollOut(ctx, *plan, canary, signer, diags):
 		live, _, err = r.session.live(ctx, gateway)
 	default:
 		return false

@@ -122,7 +122,7 @@ func (r *releaseResource) planCanary(ctx context.Context, plan releaseModel, dia
 
 // rollOut has the control plane release to the canaries first and to the
 // release's own gateway at last, and returns when that is done.
-func (r *releaseResource) rollOut(ctx context.Context, plan releaseModel, c *canaryModel, live client.Release, signer *bundle.PrivateKey, diags *diag.Diagnostics) bool {
+func (r *releaseResource) rollOut(ctx context.Context, plan releaseModel, c *canaryModel, signer *bundle.PrivateKey, diags *diag.Diagnostics) bool {
 	wait, d := plan.Timeouts.Update(ctx, defaultTimeout)
 	diags.Append(d...)
 	in := client.Rollout{
@@ -138,14 +138,13 @@ func (r *releaseResource) rollOut(ctx context.Context, plan releaseModel, c *can
 			in.Stages = append(in.Stages, stage)
 		}
 	}
-	id := fmt.Sprintf("%s-%d", plan.Gateway.ValueString(), live.Revision+1)
-	status, err := r.session.client.RollOut(ctx, id, in)
+	status, err := r.session.client.RollOut(ctx, plan.Gateway.ValueString(), in)
 	switch {
 	case err != nil && status.Status == "":
 		diags.AddAttributeError(path.Root("canary"), fmt.Sprintf("The rollout to gateway %q cannot start", plan.Gateway.ValueString()), explain(err)+" Nothing was released.")
 	case err != nil:
-		diags.AddAttributeError(path.Root("canary"), fmt.Sprintf("The rollout %q was left running", id),
-			explain(err)+" It goes on by itself; to stop it, run: postern release rollout stop "+id)
+		diags.AddAttributeError(path.Root("canary"), fmt.Sprintf("The rollout %q was left running", status.ID),
+			explain(err)+" It goes on by itself; to stop it, run: postern release rollout stop "+status.ID)
 	case status.Status != client.RolloutDone:
 		diags.AddAttributeError(path.Root("canary"), fmt.Sprintf("The canaries of gateway %q did not prove the bundle", plan.Gateway.ValueString()),
 			explain(errors.New(status.Reason))+" What was live on the gateways of the rollout is live again.")

@@ -77,6 +77,7 @@ func playCanary(t *testing.T, s *stage) {
 			if _, err := onCanary.Exec(context.WithoutCancel(ctx), "SELECT 1 FROM t1"); err != nil {
 				denials++
 			}
+			time.Sleep(5 * time.Millisecond) // leave something to others
 		}
 		asking <- denials
 	}()

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -30,6 +32,7 @@ type RolloutRelease struct {
 
 // RolloutStatus is how a rollout stands.
 type RolloutStatus struct {
+	ID     string `json:"id"`
 	Status string `json:"status"` // "running", RolloutDone or "stopped"
 	Reason string `json:"reason"` // why it was stopped
 	Rev    int64  `json:"rev"`
@@ -40,13 +43,16 @@ const RolloutDone = "done"
 
 const rolloutRunning = "running"
 
-// RollOut starts a rollout and waits until it has ended. With an error, the
-// status is how it stood last, and zero if it was never started.
-func (c *Client) RollOut(ctx context.Context, id string, r Rollout) (RolloutStatus, error) {
+// RollOut starts a rollout and waits until it has ended. Its id is the name and
+// a digest of all of it, so that the same one is never started twice. With an
+// error, the status is how it stood last, and zero if it was never started.
+func (c *Client) RollOut(ctx context.Context, name string, r Rollout) (RolloutStatus, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return RolloutStatus{}, err
 	}
+	sum := sha256.Sum256(body)
+	id := name + "-" + hex.EncodeToString(sum[:6])
 	a, err := c.do(ctx, call{method: http.MethodPut, path: []string{"v1", "rollouts", id}, body: body, repeatable: true})
 	if err != nil {
 		return RolloutStatus{}, c.lacking(err, "roll out in stages")

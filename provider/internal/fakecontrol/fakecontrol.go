@@ -37,7 +37,7 @@ type Server struct {
 	bundles   map[string][]byte
 	gateways  map[string]*gateway
 	minted    []MintedToken
-	rollouts  map[string]map[string]any       // how each stands
+	rollouts  map[string]bool                 // by id
 	stopped   string                          // why rollouts stop; empty if they are done
 	decide    func(Question) []map[string]any // nil: an old control plane
 }
@@ -94,7 +94,7 @@ func New(t *testing.T) *Server {
 	t.Helper()
 	s := &Server{
 		api: 1, decide: expected, objects: map[objectKey]storedObject{}, bundles: map[string][]byte{}, gateways: map[string]*gateway{},
-		rollouts: map[string]map[string]any{},
+		rollouts: map[string]bool{},
 	}
 	server := httptest.NewServer(s.handler())
 	t.Cleanup(server.Close)

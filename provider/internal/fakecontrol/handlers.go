@@ -254,7 +254,6 @@ func (s *Server) putRollout(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "malformed", "%v", err)
 		return
 	}
-	var order []string
 	for _, stage := range in.Stages {
 		for _, one := range stage.Releases {
 			u, err := bundle.InspectUnverified(one.Signed)
@@ -263,15 +262,19 @@ func (s *Server) putRollout(w http.ResponseWriter, r *http.Request) {
 				refuse(w, http.StatusPreconditionFailed, "changed", "the release of %q does not follow what is live (%v)", u.Release.Gateway, err)
 				return
 			}
-			order = append(order, u.Release.Gateway)
 			if s.stopped == "" {
 				g := s.gateway(u.Release.Gateway)
 				g.history = append(g.history, storedRelease{Release: u.Release, signed: one.Signed, releasedBy: "rollout", releasedAt: time.Now()})
 			}
 		}
 	}
-	s.rollouts[r.PathValue("id")] = map[string]any{"status": "running", "rev": 1, "gateways": order}
-	reply(w, http.StatusCreated, s.rollouts[r.PathValue("id")])
+	id := r.PathValue("id")
+	if s.rollouts[id] {
+		refuse(w, http.StatusConflict, "exists", "rollout %q exists and is another", id)
+		return
+	}
+	s.rollouts[id] = true
+	reply(w, http.StatusCreated, map[string]any{"id": id, "status": "running", "rev": 1})
 }
 
 func (s *Server) getRollout(w http.ResponseWriter, r *http.Request) {
@@ -279,7 +282,7 @@ func (s *Server) getRollout(w http.ResponseWriter, r *http.Request) {
 	if s.stopped != "" {
 		status = "stopped"
 	}
-	reply(w, http.StatusOK, map[string]any{"status": status, "reason": s.stopped, "rev": 2})
+	reply(w, http.StatusOK, map[string]any{"id": r.PathValue("id"), "status": status, "reason": s.stopped, "rev": 2})
 }
 
 // exchange mints a credential for the subject token "oidc-ROLE".
