@@ -29,7 +29,7 @@ func (f *loginFlags) add(cmd *cobra.Command) {
 	flags.StringToStringVar(&f.byName, "auth-for", nil, "how clients log in that connect to a name, as `NAME=METHOD` (SNI)")
 	flags.StringVar(&f.oauthIssuer, "oauth-issuer", "", "`issuer` of the policy that OAUTHBEARER clients are sent to; the first identity provider unless given")
 	flags.StringVar(&f.oauthScope, "oauth-scope", "openid", "`scope` that OAUTHBEARER clients ask it for")
-	flags.StringSliceVar(&f.clientCAs, "client-ca", nil, "PEM `file` with the control plane's authority of client certificates; get it from /oauth/client-ca.pem there")
+	flags.StringSliceVar(&f.clientCAs, "login-ca", nil, "PEM `file` with the control plane's authority of client certificates; get it from /oauth/client-ca.pem there")
 }
 
 func (f *loginFlags) parse() (gateway.Login, error) {
