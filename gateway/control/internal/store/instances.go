@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -27,24 +26,6 @@ func scanInstance(row scanner) (api.Instance, error) {
 // Instances returns the instances of a gateway that reported since, by name.
 func (s *Store) Instances(ctx context.Context, gateway string, since time.Time) ([]api.Instance, error) {
 	return collect(ctx, s.r, scanInstance, "SELECT "+instanceColumns+" FROM instances WHERE gateway = $1 AND seen_at >= $2 ORDER BY instance", gateway, micros(since))
-}
-
-// Report records what an instance says of itself. It does not wake waiters.
-func (s *Store) Report(ctx context.Context, gateway string, i api.Instance) error {
-	var since int64
-	if i.Since != nil {
-		since = micros(*i.Since)
-	}
-	_, err := s.w.ExecContext(ctx, "INSERT INTO instances ("+instanceColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) "+
-		"ON CONFLICT (gateway, instance) DO UPDATE SET version = excluded.version, bundle = excluded.bundle, revision = excluded.revision, "+
-		"error = excluded.error, sessions = excluded.sessions, started_at = excluded.started_at, seen_at = excluded.seen_at, "+
-		"statements = excluded.statements, denied = excluded.denied, failed = excluded.failed, held = excluded.held, waiting = excluded.waiting, since = excluded.since",
-		gateway, i.Instance, i.Version, i.Bundle, int64(i.Revision), i.Error, i.Sessions, micros(i.StartedAt), micros(i.SeenAt),
-		int64(i.Statements), int64(i.Denied), int64(i.Failed), int64(i.Held), i.Waiting, since)
-	if err != nil {
-		return fmt.Errorf("record instance: %w", err)
-	}
-	return nil
 }
 
 // ForgetInstances removes the instances that have not reported since.

@@ -63,6 +63,8 @@ type Store struct {
 	log   *slog.Logger
 	watch watch
 
+	reports reports
+
 	stop context.CancelFunc
 	done sync.WaitGroup
 }

@@ -75,6 +75,7 @@ func TestStore(t *testing.T) {
 				{"grants", testGrants},
 				{"concurrent voters", testVoters},
 				{"instances", testInstances},
+				{"a fleet reports", testReports},
 				{"tokens", testTokens},
 				{"sessions", testSessions},
 				{"once", testOnce},
@@ -492,6 +493,43 @@ func testInstances(t *testing.T, s, replica *Store) {
 	if len(list) != 0 {
 		t.Errorf("kept %v", list)
 	}
+}
+
+// testReports has a fleet report at once, with one report among them that no
+// store can keep.
+func testReports(t *testing.T, s, replica *Store) {
+	ctx := t.Context()
+	const n = 200
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			in := api.Instance{Instance: fmt.Sprintf("i%03d", i), SeenAt: at, Heartbeat: api.Heartbeat{Revision: 7, StartedAt: at, Since: &at}}
+			in.Statements, in.Waiting = uint64(i), 1
+			if i == 17 {
+				in.Error = "a\x00b" // PostgreSQL has no such text
+			}
+			on := s
+			if i%2 == 1 {
+				on = replica
+			}
+			errs[i] = on.Report(ctx, "fleet", in)
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil && i != 17 {
+			t.Errorf("report %d: %v", i, err)
+		}
+	}
+	instances, err := replica.Instances(ctx, "fleet", at)
+	is(t, err, nil)
+	if len(instances) < n-1 || instances[5].Statements != 5 || instances[5].Since == nil || !instances[5].Since.Equal(at) {
+		t.Errorf("%d instances are known, %+v", len(instances), instances[5])
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	is(t, s.Report(gone, "fleet", api.Instance{Instance: "gone", SeenAt: at}), context.Canceled)
 }
 
 func testTokens(t *testing.T, s, replica *Store) {
