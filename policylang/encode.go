@@ -59,11 +59,13 @@ func ParseCanonical(data []byte) (Policy, error) {
 	var c canonicalPolicy
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return Policy{}, fmt.Errorf("read canonical policy: %w", err)
+	err := dec.Decode(&c)
+	// The version first: a newer one may have attributes that this one lacks.
+	if v := versionOf(data); v != canonicalVersion {
+		return Policy{}, fmt.Errorf("read canonical policy: version %d is not supported, want %d: what made it and this program are of different versions of Postern", v, canonicalVersion)
 	}
-	if c.Version != canonicalVersion {
-		return Policy{}, fmt.Errorf("read canonical policy: version %d is not supported, want %d", c.Version, canonicalVersion)
+	if err != nil {
+		return Policy{}, fmt.Errorf("read canonical policy: %w; a newer version of Postern may have made it", err)
 	}
 	p := Policy{
 		ApprovalGroups:  unkeyed(c.ApprovalGroups, func(o *ApprovalGroup, n string) { o.Name = n }),
@@ -81,6 +83,18 @@ func ParseCanonical(data []byte) (Policy, error) {
 		return Policy{}, errors.New("read canonical policy: the encoding is not canonical")
 	}
 	return p, nil
+}
+
+// versionOf is the version that an encoding says it has, and this program's if
+// it is not JSON.
+func versionOf(data []byte) int {
+	var head struct {
+		Version int `json:"version"`
+	}
+	if json.Unmarshal(data, &head) != nil {
+		return canonicalVersion
+	}
+	return head.Version
 }
 
 // Digest returns "sha256:" and the hexadecimal SHA-256 of the canonical
