@@ -148,6 +148,12 @@ func (g *Gateway) URL(database, subject string) string {
 	return u.String()
 }
 
+// Live is the gateway's live policy, for tests that feed it by themselves.
+func (g *Gateway) Live() *livepolicy.Live { return g.live }
+
+// Key is what the gateway trusts.
+func (g *Gateway) Key() *bundle.PrivateKey { return g.key }
+
 // Enforce releases a policy, which is in force when it returns.
 func (g *Gateway) Enforce(tb testing.TB, p *policylang.Policy) {
 	tb.Helper()
