@@ -1,0 +1,414 @@
+// Package releasetest measures how fast policy reaches a fleet, and what a
+// swap costs the statements that run meanwhile. `make test` runs a short form
+// that checks the results; `make bench-release` the long one, which also wants
+// the numbers that are promised and writes them into docs/benchmarks.md.
+package releasetest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/posternhq/postern/gateway/control"
+	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/controlclient"
+	"github.com/posternhq/postern/gateway/internal/gatewaytest"
+	"github.com/posternhq/postern/gateway/internal/pgtest"
+	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/bundle"
+	"github.com/posternhq/postern/policylang/compile"
+)
+
+var (
+	long   = flag.Bool("long", false, "measure 1,000 gateways and 10,000 rules, and want the numbers that are promised")
+	update = flag.Bool("update", false, "write the numbers into docs/benchmarks.md")
+)
+
+// What is promised.
+const (
+	maxReach = time.Second
+	maxDelay = 10 * time.Millisecond
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// policyOf is a policy for one gateway with many rules.
+func policyOf(gateway policylang.Gateway, rules int) *policylang.Policy {
+	p := &policylang.Policy{
+		Gateways:   []policylang.Gateway{gateway},
+		Identities: []policylang.Identity{{Name: "ana", Kind: "human", When: `token.sub == "ana"`}},
+		QueryRules: []policylang.QueryRule{{Name: "read", When: "statement.read_only", Effect: policylang.EffectAllow}},
+	}
+	for i := range rules - 1 {
+		p.QueryRules = append(p.QueryRules, policylang.QueryRule{
+			Name: fmt.Sprintf("rule-%05d", i), Effect: policylang.EffectDeny,
+			When: fmt.Sprintf(`identity.name == "person-%d" && statement.class == "write"`, i),
+		})
+	}
+	return p
+}
+
+// fleet is a control plane on loopback, over TLS, and gateways that follow it.
+type fleet struct {
+	url     string
+	roots   *x509.CertPool
+	server  *control.Server
+	key     *bundle.PrivateKey
+	ring    bundle.KeyRing
+	live    string // digest
+	program struct {
+		sync.Mutex
+		byDigest map[string][]byte // bundles that one gateway has verified and compiled for all
+	}
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{}
+	f.program.byDigest = map[string][]byte{}
+	var err error
+	if f.key, err = bundle.GenerateKey("publisher"); err != nil {
+		t.Fatal(err)
+	}
+	if f.ring, err = bundle.NewKeyRing(f.key.PublicKey()); err != nil {
+		t.Fatal(err)
+	}
+	f.server, err = control.New(t.Context(), control.Config{Store: filepath.Join(t.TempDir(), "control.db"), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, roots := certificate(t)
+	f.roots = roots
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.url = "https://" + l.Addr().String()
+	web := &http.Server{Handler: f.server.Handler(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, ReadHeaderTimeout: time.Minute}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = web.ServeTLS(l, "", "") })
+	t.Cleanup(func() {
+		f.server.Drain()
+		_ = web.Close()
+		serving.Wait()
+		if err := f.server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
+}
+
+func (f *fleet) client(t *testing.T, name string, role api.Role) *controlclient.Client {
+	t.Helper()
+	token, err := f.server.MintToken(t.Context(), name, []api.Role{role}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := controlclient.New(controlclient.Config{URL: f.url, RootCAs: f.roots, Token: controlclient.StaticToken(token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// publish makes a policy live and returns when the control plane has said so.
+func (f *fleet) publish(t *testing.T, c *controlclient.Client, p *policylang.Policy, revision uint64) {
+	t.Helper()
+	digest, err := p.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := bundle.Seal(p, f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := bundle.SealRelease(bundle.Release{Gateway: "orders", Bundle: digest, Predecessor: f.live, Revision: revision, Time: time.Now()}, f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PutBundle(t.Context(), digest, sealed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Publish(t.Context(), "orders", signed, f.live); err != nil {
+		t.Fatal(err)
+	}
+	f.live = digest
+}
+
+// follow is a gateway: it waits for a release, verifies it, fetches its bundle
+// and acknowledges it. One of the fleet verifies and compiles the bundle; the
+// others see that theirs are the same bytes.
+func (f *fleet) follow(ctx context.Context, c *controlclient.Client, instance string, acknowledged func(uint64)) error {
+	source := c.Source("orders")
+	var have bundle.Release
+	for {
+		signed, sealed, err := source.Next(ctx, have)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the fleet stops
+		}
+		if err != nil {
+			return err
+		}
+		release, err := bundle.OpenRelease(signed, f.ring, "orders")
+		if err != nil {
+			return err
+		}
+		if err := f.load(sealed, release); err != nil {
+			return err
+		}
+		have = release
+		now := time.Now()
+		beat := api.Heartbeat{Version: "test", Bundle: release.Bundle, Revision: release.Revision, StartedAt: now, Since: &now}
+		if err := c.Report(ctx, "orders", instance, beat); err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the fleet stops
+			}
+			return err
+		}
+		acknowledged(release.Revision)
+	}
+}
+
+func (f *fleet) load(sealed []byte, r bundle.Release) error {
+	f.program.Lock()
+	defer f.program.Unlock()
+	if known := f.program.byDigest[r.Bundle]; known != nil && slices.Equal(known, sealed) {
+		return nil
+	}
+	p, _, err := bundle.OpenReleased(sealed, r, f.ring)
+	if err != nil {
+		return err
+	}
+	if program, problems := compile.Compile(p, "orders"); program == nil {
+		return problems[0]
+	}
+	f.program.byDigest[r.Bundle] = sealed
+	return nil
+}
+
+// TestReach measures from activation to acknowledgement by all gateways.
+func TestReach(t *testing.T) {
+	gateways, rounds := 50, 2
+	if *long {
+		gateways, rounds = 1000, 6
+	}
+	f := newFleet(t)
+	author := f.client(t, "author", api.RoleAuthor)
+	ctx, stop := context.WithCancel(t.Context())
+	acks := make(chan uint64, gateways*rounds)
+	var running sync.WaitGroup
+	for i := range gateways {
+		instance := fmt.Sprintf("i%04d", i)
+		c := f.client(t, "orders/"+instance, api.GatewayRole("orders"))
+		running.Go(func() {
+			if err := f.follow(ctx, c, instance, func(revision uint64) { acks <- revision }); err != nil {
+				t.Errorf("%s: %v", instance, err)
+			}
+		})
+	}
+	defer running.Wait()
+	defer stop()
+	var took []time.Duration
+	for revision := uint64(1); revision <= uint64(rounds); revision++ {
+		time.Sleep(2 * time.Second) // so that all wait again
+		began := time.Now()
+		f.publish(t, author, policyOf(policylang.Gateway{
+			Name: "orders", Upstream: policylang.Upstream{Host: "db", Credentials: "env:DB"},
+			Issuers: []policylang.Issuer{{Name: "corp", URL: "https://login.example.com", Audience: "postern"}},
+		}, 20+int(revision)), revision)
+		deadline := time.After(2 * time.Minute)
+		for n := 0; n < gateways; {
+			select {
+			case have := <-acks:
+				if have == revision {
+					n++
+				}
+			case <-deadline:
+				t.Fatalf("revision %d: %d of %d gateways have acknowledged", revision, n, gateways)
+			}
+		}
+		if revision > 1 { // before the first they had not connected
+			took = append(took, time.Since(began))
+		}
+	}
+	instances, err := author.Instances(t.Context(), "orders")
+	if err != nil || len(instances) != gateways {
+		t.Fatalf("%d instances are known, %v", len(instances), err)
+	}
+	for _, i := range instances {
+		if i.Revision != uint64(rounds) || i.Bundle != f.live {
+			t.Errorf("%s acknowledged revision %d of %s", i.Instance, i.Revision, i.Bundle)
+		}
+	}
+	slices.Sort(took)
+	least, median := took[0], took[len(took)/2]
+	t.Logf("%d gateways have acknowledged after %s at least, %s in the median of %d", gateways, least, median, len(took))
+	if *long {
+		if least > maxReach {
+			t.Errorf("it took %s at least, want under %s", least, maxReach)
+		}
+		writeNumbers(t, "reach", fmt.Sprintf("From activation to acknowledgement by %d gateways, on loopback over TLS, SQLite: **%s** at least, %s in the median of %d releases.",
+			gateways, round(least), round(median), len(took)))
+	}
+}
+
+// TestSwap measures what a bundle of many rules that is loaded does to the
+// statements that run meanwhile, through a real gateway to real PostgreSQL.
+func TestSwap(t *testing.T) {
+	rules := 500
+	if *long {
+		rules = 10_000
+	}
+	cluster := pgtest.New(t)
+	cluster.MustExec(t, "postgres", "CREATE ROLE ana LOGIN; CREATE ROLE postern LOGIN SUPERUSER")
+	g := gatewaytest.New(t)
+	at := g.Gateway(cluster.Host, cluster.Port)
+	g.Enforce(t, policyOf(at, 2))
+	const sessions = 4
+	conns := make([]*pgx.Conn, sessions)
+	for i := range conns {
+		var err error
+		if conns[i], err = pgx.Connect(t.Context(), g.URL("postgres", "ana")); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conns[i].Close(context.Background()) }()
+	}
+	idle := observe(t, conns, func() { time.Sleep(time.Second) })
+	p := policyOf(at, rules)
+	swap := observe(t, conns, func() {
+		began := time.Now()
+		g.Enforce(t, p)
+		t.Logf("%d rules are in force after %s", rules, time.Since(began))
+		time.Sleep(time.Second)
+	})
+	t.Logf("without a swap: %s; with one: %s", idle, swap)
+	if !*long {
+		return
+	}
+	delay := max(0, swap.most-idle.median)
+	if delay > maxDelay {
+		t.Errorf("a statement was delayed by %s, want at most %s", delay, maxDelay)
+	}
+	writeNumbers(t, "swap", fmt.Sprintf("While a bundle of %d rules is verified, compiled and swapped in, of %d statements in %d sessions the slowest took **%s** longer than the median (%s); 99.9 %% took at most %s. Without a swap the slowest of %d took %s.",
+		rules, swap.n, sessions, round(delay), round(idle.median), round(swap.high), idle.n, round(idle.most)))
+}
+
+// latencies are how long statements took.
+type latencies struct {
+	n                  int
+	median, high, most time.Duration
+}
+
+func (l latencies) String() string {
+	return fmt.Sprintf("%d statements, median %s, 99.9 %% %s, slowest %s", l.n, l.median, l.high, l.most)
+}
+
+// observe runs statements in all sessions for as long as f takes.
+func observe(t *testing.T, conns []*pgx.Conn, f func()) latencies {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	took := make([][]time.Duration, len(conns))
+	var running sync.WaitGroup
+	for i, c := range conns {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				began := time.Now()
+				if _, err := c.Exec(context.Background(), "SELECT 1"); err != nil {
+					t.Errorf("a statement failed: %v", err)
+					return
+				}
+				took[i] = append(took[i], time.Since(began))
+				time.Sleep(time.Millisecond) // as a client has something to do
+			}
+		})
+	}
+	f()
+	stop()
+	running.Wait()
+	all := slices.Concat(took...)
+	slices.Sort(all)
+	return latencies{len(all), all[len(all)/2], all[len(all)*999/1000], all[len(all)-1]}
+}
+
+func round(d time.Duration) time.Duration {
+	if d > 100*time.Millisecond {
+		return d.Round(10 * time.Millisecond)
+	}
+	return d.Round(10 * time.Microsecond)
+}
+
+// writeNumbers replaces a line of docs/benchmarks.md between its markers.
+func writeNumbers(t *testing.T, name, text string) {
+	t.Helper()
+	if !*update {
+		return
+	}
+	const file = "../../../docs/benchmarks.md"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
+	before, rest, ok := strings.Cut(string(data), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("docs/benchmarks.md has no markers %q", name)
+	}
+	text += fmt.Sprintf(" Measured on %d processors with other work to do.", runtime.NumCPU())
+	if err := os.WriteFile(file, []byte(before+begin+text+"\n"+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
