@@ -141,7 +141,8 @@ func (s *site) publish(identity, note string, revision uint64) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := s.author.Publish(s.t.Context(), "orders", signed, seen); err != nil {
+	from := controlclient.Origin{Run: "https://ci.example/7", Commit: "0123456789abcdef"}
+	if _, err := s.author.PublishFrom(s.t.Context(), "orders", signed, seen, from); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, i := range []string{"gw-a", "gw-b"} {
@@ -149,6 +150,32 @@ func (s *site) publish(identity, note string, revision uint64) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
+	}
+}
+
+// rollOut releases what is live once more, by a rollout that is stopped.
+func (s *site) rollOut() {
+	s.t.Helper()
+	live, err := s.author.Live(s.t.Context(), "orders", 0, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key, err := bundle.GenerateKey("release-2026")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	signed, err := bundle.SealRelease(bundle.Release{
+		Gateway: "orders", Bundle: live.Bundle, Predecessor: live.Bundle, Revision: live.Revision + 1, Time: time.Now(), Note: live.Note,
+	}, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = s.author.StartRollout(s.t.Context(), "spring", api.RolloutInput{Stages: []api.RolloutStageInput{{Releases: []api.RolloutReleaseInput{{Signed: signed}}}}})
+	if err == nil {
+		_, err = s.author.StopRollout(s.t.Context(), "spring")
+	}
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
 

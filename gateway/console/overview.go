@@ -12,7 +12,8 @@ type gatewayView struct {
 	api.Gateway
 	List      []instanceView
 	Releases  []api.Release
-	Enforcing int // instances that enforce what is live
+	Rollouts  []api.Rollout // in which it takes part, newest first
+	Enforcing int           // instances that enforce what is live
 	Sessions  int
 }
 
@@ -94,6 +95,22 @@ func (s *server) gateway(w http.ResponseWriter, r *http.Request, v *visit) error
 	if data.Releases, err = v.client.Releases(r.Context(), name, 50); err != nil {
 		return err
 	}
+	rollouts, err := v.client.Rollouts(r.Context(), 50)
+	if err != nil {
+		return err
+	}
+	for _, ro := range rollouts {
+		if takesPart(ro, name) {
+			data.Rollouts = append(data.Rollouts, ro)
+		}
+	}
 	s.render(w, r, http.StatusOK, "gateway", &view{Title: "Gateway " + name, Section: "overview", visit: v, Data: data})
 	return nil
+}
+
+// takesPart reports whether a rollout releases to the gateway.
+func takesPart(r api.Rollout, gateway string) bool {
+	return slices.ContainsFunc(r.Stages, func(stage api.RolloutStage) bool {
+		return slices.ContainsFunc(stage.Releases, func(one api.RolloutRelease) bool { return one.Gateway == gateway })
+	})
 }

@@ -39,7 +39,7 @@ func TestPages(t *testing.T) {
 	olga := s.browser().signIn("oidc-olga")
 	for path, texts := range map[string][]string{
 		"/":                         {"Waiting for approval", "delete from orders", "dba</bdi> 0 of 2", "enforcing", "/gateways/orders", ">14<"},
-		"/gateways/orders":          {"the first &lt;b&gt;policy&lt;/b&gt;", "gw-a", "2 days ago", "release-2026"},
+		"/gateways/orders":          {"the first &lt;b&gt;policy&lt;/b&gt;", "gw-a", "2 days ago", "release-2026", "0123456789ab<", "https://ci.example/7"},
 		"/approvals":                {"delete from orders", `class="pill pending"`, "&lt;script&gt;", "U&#43;202E</mark>"},
 		"/approvals?status=":        {"delete from orders"},
 		"/approvals?status=refused": {"None."},
@@ -76,6 +76,8 @@ func TestPages(t *testing.T) {
 	s.browser().signIn("oidc-ana").get("/approvals/"+id).want(t, http.StatusOK, "your own statement")
 	s.browser().signIn(s.token("viewer", api.RoleViewer)).get("/").want(t, http.StatusOK, "Nothing waits", "orders")
 	s.browser().signIn(s.token("audit", api.RoleAuditor)).get("/approvals/"+id).want(t, http.StatusOK, "approves for nobody")
+	s.rollOut()
+	s.browser().signIn(s.token("orders viewer", api.ScopedRole(api.RoleViewer, "orders"))).get("/gateways/orders").want(t, http.StatusOK, "spring", "stopped by")
 }
 
 func TestDecide(t *testing.T) {

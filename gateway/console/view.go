@@ -118,7 +118,8 @@ func (s *server) links(c *api.Caller) []link {
 }
 
 func mayRead(c *api.Caller) bool {
-	return c.Has(api.RoleViewer, api.RoleAuthor, api.RoleAuditor)
+	readers := []api.Role{api.RoleViewer, api.RoleAuthor, api.RoleAuditor}
+	return c.Has(readers...) || c.HasForSome(readers...)
 }
 
 func mayAudit(c *api.Caller) bool { return c.Has(api.RoleAuditor) }
