@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -346,5 +347,35 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	if _, err := New(t.Context(), Config{Store: filepath.Join(t.TempDir(), "x.db"), BundleDir: "/dev/null/x"}); err == nil {
 		t.Error("a bundle directory that cannot be is accepted")
+	}
+}
+
+// TestAStolenStoreHoldsNoToken reads the store's files as a thief would: no
+// token is in them, and what is there in its place is none.
+func TestAStolenStoreHoldsNoToken(t *testing.T) {
+	dir := t.TempDir()
+	b := newBench(t, func(c *Config) { c.Store = filepath.Join(dir, "control.db") })
+	secret := b.token(api.RoleAdmin)
+	b.want(b.do(secret, "GET /v1/tokens", nil), http.StatusOK, "")
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	hash, seen := hashToken(secret), false
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(data, []byte(strings.TrimPrefix(secret, api.TokenPrefix))) {
+			t.Errorf("%s holds the token", name)
+		}
+		seen = seen || bytes.Contains(data, []byte(hash))
+	}
+	if !seen {
+		t.Error("no file holds the token's hash: these are not the store's files")
+	}
+	for _, stolen := range []string{hash, api.TokenPrefix + hash} {
+		b.want(b.do(stolen, "GET /v1/tokens", nil), http.StatusUnauthorized, api.CodeUnauthenticated)
 	}
 }
