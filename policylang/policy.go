@@ -53,11 +53,14 @@ type Upstream struct {
 	CatalogRole string `json:"catalog_role"` // role that reads the catalog; "postern" unless set
 }
 
-// Issuer is an OpenID Connect issuer whose tokens a gateway accepts.
+// Issuer is an OpenID Connect issuer whose tokens a gateway accepts or, with
+// SAMLMetadata, a SAML identity provider at which people sign in by way of the
+// control plane.
 type Issuer struct {
-	Name     string `json:"name"`
-	URL      string `json:"url"`
-	Audience string `json:"audience"`
+	Name         string `json:"name"`
+	URL          string `json:"url"`                     // "iss" of the tokens; the entityID of a SAML identity provider
+	Audience     string `json:"audience"`                // "aud" of the tokens; of assertions, the Audience
+	SAMLMetadata string `json:"saml_metadata,omitempty"` // XML
 }
 
 // Identity maps verified token claims to a subject. Without NameFrom the

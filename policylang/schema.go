@@ -58,6 +58,7 @@ func gatewayAttributes() []Attribute {
 		{Name: "upstream.catalog_role", Type: TypeString, Default: `"postern"`, Doc: "Role with which the gateway reads the catalog."},
 		{Name: "issuer.url", Type: TypeString, Required: true, Doc: "Issuer of OpenID Connect tokens, exactly as they have it in \"iss\". It must be https, except on a loopback address."},
 		{Name: "issuer.audience", Type: TypeString, Required: true, Doc: "Audience that tokens must have been issued for."},
+		{Name: "issuer.saml_metadata", Type: TypeString, Doc: "Metadata of a SAML 2.0 identity provider, as XML. People sign in there by way of the control plane; url is its entityID, audience what its assertions are for."},
 	}
 }
 

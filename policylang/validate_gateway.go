@@ -84,7 +84,7 @@ func (c checker) issuer(i *Issuer, names map[string]bool, urls map[string]string
 	names[i.Name] = true
 	if i.URL == "" {
 		c.add(attr+".url", "url is missing", `Give the issuer's URL exactly as its tokens have it in "iss".`)
-	} else if c.issuerURL(attr+".url", i.URL) {
+	} else if i.SAMLMetadata != "" || c.issuerURL(attr+".url", i.URL) {
 		if other, ok := urls[i.URL]; ok {
 			c.add(attr+".url", fmt.Sprintf("issuer %q has the same url", other), "Declare each issuer once.")
 		}
@@ -92,6 +92,9 @@ func (c checker) issuer(i *Issuer, names map[string]bool, urls map[string]string
 	}
 	if strings.TrimSpace(i.Audience) == "" {
 		c.add(attr+".audience", "audience is missing", "Without an audience, a token that was issued for another service would be accepted here.")
+	}
+	if i.SAMLMetadata != "" {
+		c.samlIssuer(attr, i)
 	}
 }
 

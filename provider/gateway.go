@@ -81,6 +81,11 @@ func gatewayAttributes() map[string]schema.Attribute {
 						Optional:            true,
 						MarkdownDescription: "What tokens must have in `aud`. It must be set.",
 					},
+					"saml_metadata": schema.StringAttribute{
+						Optional: true,
+						MarkdownDescription: "Metadata of a SAML 2.0 identity provider, as XML: `file(\"idp.xml\")`. People sign in there by way of the control plane; " +
+							"`url` is its `entityID`, `audience` what its assertions are for.",
+					},
 				},
 			},
 		},

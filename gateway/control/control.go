@@ -144,6 +144,9 @@ func (s *Server) Close() error {
 // share.
 func (s *Server) Sessions() *store.Sessions { return s.store.Sessions(s.now) }
 
+// Once returns the store's keeper of what is used once, which replicas share.
+func (s *Server) Once() *store.Once { return s.store.Once(s.now) }
+
 // Handler serves the API: /v1/, /healthz and /readyz.
 func (s *Server) Handler() http.Handler { return s.handler(s.authenticate) }
 

@@ -57,6 +57,7 @@ gets a fresh one that lives for minutes.`,
 type loginChoice struct {
 	issuer, gateway, hint string
 	device                bool
+	more                  map[string]string // for the authorization request
 }
 
 func runLogin(cmd *cobra.Command, flags *controlFlags, choice loginChoice) error {
@@ -85,7 +86,12 @@ func runLogin(cmd *cobra.Command, flags *controlFlags, choice loginChoice) error
 	if err != nil {
 		return err
 	}
-	provider, err := login.Discover(ctx, at, issuerClient())
+	identityProvider := issuerClient()
+	if at.SAML { // the control plane is the issuer, and sends the browser on
+		identityProvider = client
+		choice.more = map[string]string{"idp": at.Name, "gateway": gateway.Name}
+	}
+	provider, err := login.Discover(ctx, at, identityProvider)
 	if err != nil {
 		return err
 	}
@@ -116,8 +122,11 @@ func runLogin(cmd *cobra.Command, flags *controlFlags, choice loginChoice) error
 
 func signIn(ctx context.Context, p *login.Provider, choice loginChoice, notices io.Writer) (*login.Login, error) {
 	open, found := browser()
+	if choice.more != nil && (choice.device || !found) {
+		return nil, errors.New("this identity provider speaks SAML, which needs a browser on this machine: run it where there is one, or set BROWSER")
+	}
 	if !choice.device && found {
-		return p.Browser(ctx, login.BrowserConfig{Hint: choice.hint, Open: func(url string) error {
+		return p.Browser(ctx, login.BrowserConfig{Hint: choice.hint, More: choice.more, Open: func(url string) error {
 			tell(notices, "Sign in, in the browser, at\n  %s\n", url)
 			return open(url)
 		}})

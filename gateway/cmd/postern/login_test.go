@@ -362,12 +362,12 @@ func wantError(t *testing.T, err error, text string) {
 	}
 }
 
-// psql runs real psql through the gateway with a password.
-func (in *installation) psql(t *testing.T, user, password, sql string) (string, error) {
+// psql lets real psql connect through the gateway as ana, with a password.
+func (in *installation) psql(t *testing.T, password string) (string, error) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(in.gateway)
-	cmd := exec.Command("psql", "-X", "-A", "-t", "-c", sql)
-	cmd.Env = append(os.Environ(), "PGHOST="+host, "PGPORT="+port, "PGDATABASE=postgres", "PGUSER="+user, "PGPASSWORD="+password,
+	cmd := exec.Command("psql", "-X", "-A", "-t", "-c", "SELECT 1")
+	cmd.Env = append(os.Environ(), "PGHOST="+host, "PGPORT="+port, "PGDATABASE=postgres", "PGUSER=ana", "PGPASSWORD="+password,
 		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+in.ca())
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -383,7 +383,7 @@ func (in *installation) testToken(t *testing.T) {
 	if len(credential) > 2048 {
 		t.Errorf("the credential has %d bytes, want at most 2048", len(credential))
 	}
-	if out, err := in.psql(t, "ana", credential, "SELECT 1"); err != nil {
+	if out, err := in.psql(t, credential); err != nil {
 		t.Fatalf("psql with the credential: %v\n%s", err, out)
 	}
 	t.Setenv(envToken, credential)

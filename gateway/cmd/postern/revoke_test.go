@@ -47,13 +47,13 @@ func TestRevoke(t *testing.T) {
 			t.Fatal(err)
 		}
 		credential := strings.TrimSpace(out)
-		if out, err := in.psql(t, "ana", credential, "SELECT 1"); err != nil {
+		if out, err := in.psql(t, credential); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		_, payload, _ := strings.Cut(credential, ".")
 		revoke("token", jtiOf(t, payload))
 		eventually(t, "the credential is refused", func() bool {
-			out, err := in.psql(t, "ana", credential, "SELECT 1")
+			out, err := in.psql(t, credential)
 			return err != nil && strings.Contains(out, "was revoked")
 		})
 		if out, err := runPostern(context.Background(), "psql", "postgres", "--", "-X", "-c", "SELECT 1"); err != nil {

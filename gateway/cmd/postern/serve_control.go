@@ -87,7 +87,7 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen 
 	p.server, err = control.New(ctx, control.Config{
 		Store: firstOf(f.store, os.Getenv(envStore), common.path("control.db")), Version: version, PublicURL: p.url(), Logger: log,
 		Metrics:  metrics.NewControl(seen.registry),
-		Identify: func(ctx context.Context, token string) (*policylang.Subject, error) { return p.identify(ctx, token) },
+		Identify: p.identifyLogin,
 		Audit:    func(ctx context.Context, e control.Event) error { return p.audit(ctx, e) },
 
 		CertificateRoles: certificateRoles,
@@ -157,7 +157,7 @@ func (p *controlPlane) run(ctx context.Context) error {
 	for _, prefix := range []string{"/v1/", "/healthz", "/readyz"} {
 		routes.Handle(prefix, p.server.Handler())
 	}
-	for _, prefix := range []string{"/.well-known/openid-configuration", "/oauth/"} {
+	for _, prefix := range []string{"/.well-known/openid-configuration", "/oauth/", "/saml/"} {
 		routes.Handle(prefix, p.signIn.Handler())
 	}
 	routes.Handle("/", pages)

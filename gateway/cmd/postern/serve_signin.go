@@ -32,7 +32,7 @@ func (p *controlPlane) openSignIn(common *commonFlags) error {
 		return err
 	}
 	p.signIn, err = signin.New(signin.Config{
-		URL: p.url(), Key: key, ClientCA: p.clientCA, Logger: p.log,
+		URL: p.url(), Key: key, ClientCA: p.clientCA, Logger: p.log, Once: p.server.Once(),
 		Gateways: func() []signin.Gateway { return p.gateways() },
 		Record: func(ctx context.Context, m signin.Minted) error {
 			return p.audit(ctx, control.Event{Time: time.Now(), Caller: caller(m), Action: "credential.mint", Target: m.ID, Gateway: m.Gateway})
@@ -47,6 +47,30 @@ func caller(m signin.Minted) string {
 		return m.Subject
 	}
 	return m.Actor + " for " + m.Subject
+}
+
+// identifyLogin says who a token's owner is, and knows the logins that the
+// control plane gave itself.
+func (p *controlPlane) identifyLogin(ctx context.Context, token string) (*policylang.Subject, error) {
+	var errs []error
+	for _, g := range p.gateways() {
+		claims, own, err := p.signIn.LoginClaims(token, g.Issuers)
+		if !own {
+			break
+		}
+		var subject *policylang.Subject
+		if err == nil {
+			subject, err = g.Identify(claims)
+		}
+		if err == nil {
+			return subject, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return p.identify(ctx, token)
 }
 
 // signInGateway is a gateway as its live policy has it. Without a policy nobody

@@ -1,12 +1,15 @@
 package signin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
+	"time"
 
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/pki"
@@ -39,7 +42,8 @@ func invalidGrant(text, hint string, cause error) *problem {
 const hintLogin = "run: postern login"
 
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	granted, refused := s.exchange(w, r)
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	granted, refused := s.grantOf(r)
 	if refused == nil {
 		answer(w, http.StatusOK, granted)
 		return
@@ -48,9 +52,33 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	if refused.status >= 500 {
 		level = slog.LevelError
 	}
-	s.log.LogAttrs(r.Context(), level, "token exchange refused", slog.String("code", refused.code), slog.String("reason", refused.text),
+	s.log.LogAttrs(r.Context(), level, "no token is given", slog.String("code", refused.code), slog.String("reason", refused.text),
 		slog.Any("cause", refused.cause), slog.String("client_addr", r.RemoteAddr))
 	answer(w, refused.status, api.OAuthError{Code: refused.code, Description: refused.text, Hint: refused.hint})
+}
+
+// grantOf gives what the form asks for.
+func (s *Server) grantOf(r *http.Request) (any, *problem) {
+	if err := r.ParseForm(); err != nil {
+		return nil, invalidRequest("the body cannot be read")
+	}
+	for name, values := range r.PostForm {
+		if len(values) > 1 {
+			return nil, invalidRequest("%.40q is given twice", name)
+		}
+	}
+	switch r.PostForm.Get("grant_type") {
+	case api.GrantTokenExchange:
+		granted, refused := s.exchange(r)
+		return granted, refused
+	case api.GrantCode:
+		granted, refused := s.redeem(r, r.PostForm)
+		return granted, refused
+	}
+	return nil, &problem{
+		status: http.StatusBadRequest, code: "unsupported_grant_type",
+		text: "grant_type must be " + api.GrantTokenExchange + " or " + api.GrantCode,
+	}
 }
 
 // request is what an exchange asks for.
@@ -61,13 +89,12 @@ type request struct {
 	proof   proof
 }
 
-func (s *Server) exchange(w http.ResponseWriter, r *http.Request) (*api.TokenGranted, *problem) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	in, refused := s.readRequest(r)
+func (s *Server) exchange(r *http.Request) (*api.TokenGranted, *problem) {
+	in, refused := s.readRequest(r.PostForm)
 	if refused != nil {
 		return nil, refused
 	}
-	claims, err := in.gateway.Verify(r.Context(), in.subject)
+	claims, ends, err := s.subjectClaims(r.Context(), in)
 	if err != nil {
 		return nil, invalidGrant("the subject token is not accepted", "it may have expired, or be for somebody else; "+hintLogin, err)
 	}
@@ -92,22 +119,24 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) (*api.TokenGra
 		}
 		return nil, invalidGrant("no identity of the gateway's policy matches", "ask the owner of the policy to add you", err)
 	}
-	return s.grant(r, &in, claims, subject)
+	return s.grant(r, &in, claims, subject, ends)
 }
 
-func (s *Server) readRequest(r *http.Request) (request, *problem) {
-	if err := r.ParseForm(); err != nil {
-		return request{}, invalidRequest("the body cannot be read")
-	}
-	form := r.PostForm
-	for name, values := range form {
-		if len(values) > 1 {
-			return request{}, invalidRequest("%.40q is given twice", name)
+// subjectClaims verifies the subject's token. A login that the control plane
+// gave has an end that no credential outlives.
+func (s *Server) subjectClaims(ctx context.Context, in request) (claims map[string]any, ends time.Time, err error) {
+	if unverifiedIssuer(in.subject) == s.config.URL {
+		l, err := s.loginFor(in.subject, in.gateway.Issuers)
+		if err != nil {
+			return nil, time.Time{}, err
 		}
+		return l.Claims, time.Unix(l.Expires, 0), nil
 	}
-	if form.Get("grant_type") != api.GrantTokenExchange {
-		return request{}, &problem{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "grant_type must be " + api.GrantTokenExchange}
-	}
+	claims, err = in.gateway.Verify(ctx, in.subject)
+	return claims, time.Time{}, err
+}
+
+func (s *Server) readRequest(form url.Values) (request, *problem) {
 	in := request{subject: form.Get("subject_token"), actor: form.Get("actor_token")}
 	var refused *problem
 	if in.proof, refused = s.readProof(form); refused != nil {
@@ -129,7 +158,7 @@ func (s *Server) readRequest(r *http.Request) (request, *problem) {
 	}
 	in.gateway = gateways[n]
 	for _, token := range []string{in.subject, in.actor} {
-		if token != "" && unverifiedIssuer(token) == s.config.URL {
+		if isCredential(token) {
 			return request{}, invalidGrant("a credential is not exchanged for another one", hintLogin, nil)
 		}
 	}
@@ -140,7 +169,8 @@ func isTokenType(t string) bool {
 	return t == api.TokenTypeID || t == api.TokenTypeJWT || t == api.TokenTypeAccess
 }
 
-func (s *Server) grant(r *http.Request, in *request, claims map[string]any, subject *policylang.Subject) (*api.TokenGranted, *problem) {
+// grant mints what is asked for. Unless ends is zero it ends then at the latest.
+func (s *Server) grant(r *http.Request, in *request, claims map[string]any, subject *policylang.Subject, ends time.Time) (*api.TokenGranted, *problem) {
 	gateway := in.gateway.Name
 	life := s.config.Life
 	out := &api.TokenGranted{
@@ -154,6 +184,9 @@ func (s *Server) grant(r *http.Request, in *request, claims map[string]any, subj
 	}
 	now := s.now()
 	m.Expires = now.Add(life)
+	if !ends.IsZero() && ends.Before(m.Expires) {
+		m.Expires = ends
+	}
 	var err error
 	out.AccessToken, m.ID, err = s.mint(mintage{gateway: gateway, subject: subject.Name, claims: claims, now: now, expires: m.Expires}, in.proof)
 	if errors.Is(err, pki.ErrRequest) {
@@ -168,7 +201,7 @@ func (s *Server) grant(r *http.Request, in *request, claims map[string]any, subj
 			text: "no credential is given, because that cannot be recorded", hint: "tell the owner of the control plane; its log says why", cause: err,
 		}
 	}
-	out.ExpiresIn = int64(life.Seconds())
+	out.ExpiresIn = int64(m.Expires.Sub(now).Seconds())
 	return out, nil
 }
 

@@ -49,35 +49,49 @@ func (s *Server) mint(m mintage, p proof) (minted, id string, err error) {
 		content["scram"] = p.verifier
 		signer = s.scramSigner
 	}
-	payload, err := json.Marshal(content)
+	minted, err = sign(signer, content)
+	return minted, id, err
+}
+
+func sign(signer jose.Signer, claims map[string]any) (string, error) {
+	payload, err := json.Marshal(claims)
 	if err != nil {
-		return "", "", fmt.Errorf("mint: %w", err)
+		return "", fmt.Errorf("write a token: %w", err)
 	}
 	signed, err := signer.Sign(payload)
 	if err != nil {
-		return "", "", fmt.Errorf("mint: %w", err)
+		return "", fmt.Errorf("sign a token: %w", err)
 	}
-	minted, err = signed.CompactSerialize()
-	return minted, id, err
+	return signed.CompactSerialize()
 }
 
 // unverifiedIssuer returns who a token says has made it, or nothing.
 func unverifiedIssuer(token string) string {
+	issuer, _ := unverifiedPart(token, 1)["iss"].(string)
+	return issuer
+}
+
+// isCredential reports whether a token says that it is a credential.
+func isCredential(token string) bool {
+	typ, _ := unverifiedPart(token, 0)["typ"].(string)
+	return typ == api.CredentialType || typ == api.SCRAMGrantType
+}
+
+// unverifiedPart is the header or the payload of a token, or nothing.
+func unverifiedPart(token string, n int) map[string]any {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return ""
+		return nil
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	data, err := base64.RawURLEncoding.DecodeString(parts[n])
 	if err != nil {
-		return ""
+		return nil
 	}
-	var claims struct {
-		Issuer string `json:"iss"`
+	var out map[string]any
+	if json.Unmarshal(data, &out) != nil {
+		return nil
 	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return ""
-	}
-	return claims.Issuer
+	return out
 }
 
 func thumbprint(key *ecdsa.PrivateKey) (string, error) {

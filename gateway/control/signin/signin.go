@@ -13,9 +13,12 @@
 //	GET  /oauth/keys                         the public keys (RFC 7517)
 //	GET  /oauth/client-ca.pem                the authority of client certificates
 //	GET  /oauth/sign-in                      where people sign in, and for which gateways ([api.SignIn])
-//	POST /oauth/token                        token exchange (RFC 8693)
+//	POST /oauth/token                        token exchange (RFC 8693), authorization code
+//	GET  /oauth/authorize                    sign in by way of a SAML identity provider
+//	POST /saml/acs                           what the identity provider answers
+//	GET  /saml/metadata/{issuer}             what it must know of us
 //
-// The token endpoint takes subject_token, subject_token_type, audience (the
+// For token exchange the token endpoint takes subject_token, subject_token_type, audience (the
 // gateway's name) and, from an agent that acts for the subject, actor_token and
 // actor_token_type. Both tokens are of issuers that the gateway's policy names.
 //
@@ -44,11 +47,28 @@
 //     PostgreSQL's notation: a SCRAM grant, which is a credential of the type
 //     "application/postern-scram+jwt" with the verifier as "scram".
 //
-// A Server holds no state but its key, and is safe for concurrent use.
+// # SAML
+//
+// To people's command lines the control plane is an OpenID Connect provider for
+// what it is not itself: GET /oauth/authorize, with PKCE, a redirect URI on a
+// loopback address, "idp" (the issuer's name) and "gateway", sends the browser to
+// the SAML identity provider of that gateway's policy. The sign-in that is under
+// way is sealed into a cookie, so that nothing is kept for a stranger and only the
+// browser that began it ends it. What comes back is verified by package saml; the
+// browser is then sent to the command line with a code, good once and for a
+// minute, for a login: an ID token of our own, which lives as long as the session
+// at the identity provider and for [maxLogin] at most. It holds the claims that
+// package saml made, and the digest of the metadata that vouches for them, so that
+// a gateway whose policy trusts other metadata does not believe it. Gateways never
+// accept it; it is exchanged like any identity provider's token.
+//
+// A Server is safe for concurrent use. It holds no state but its key: codes, and
+// which assertions were seen, are kept by [Config.Once].
 package signin
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
@@ -75,10 +95,21 @@ type Config struct {
 	Key      *ecdsa.PrivateKey                   // on P-256; replicas share it
 	Gateways func() []Gateway                    // for which credentials are minted
 	Record   func(context.Context, Minted) error // before a credential is given away; its error prevents it
+	Once     Once                                // keeps codes and assertions; without it nobody signs in by SAML
 	Life     time.Duration                       // of a credential; 10 minutes if zero, 15 at most
 	ClientCA *pki.Authority                      // signs client certificates; none are made if nil
 	Logger   *slog.Logger                        // slog.Default if nil
 	Clock    func() time.Time                    // time.Now if nil
+}
+
+// Once keeps what is used once, for all replicas.
+type Once interface {
+	// Put keeps content under an id until it expires. It fails if there is
+	// something under that id.
+	Put(ctx context.Context, id, content string, expires time.Time) error
+	// Take removes what is kept under an id and returns it, or fails. Of several
+	// who take at once one gets it.
+	Take(ctx context.Context, id string) (content string, err error)
 }
 
 // Gateway is a gateway as its live policy has it.
@@ -109,6 +140,8 @@ type Server struct {
 	keyID  string
 
 	scramSigner jose.Signer // of SCRAM grants
+	logins      jose.Signer // of our own ID tokens
+	seal        cipher.AEAD // of sign-ins that are under way
 	log         *slog.Logger
 	now         func() time.Time
 }
@@ -144,7 +177,11 @@ func New(c Config) (*Server, error) {
 	if s.scramSigner, err = s.signerOf(api.SCRAMGrantType); err != nil {
 		return nil, err
 	}
-	return s, nil
+	if s.logins, err = s.signerOf("JWT"); err != nil {
+		return nil, err
+	}
+	s.seal, err = newSeal(c.Key)
+	return s, err
 }
 
 // signerOf signs with the server's key what has the type in its header.
@@ -166,8 +203,12 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /oauth/client-ca.pem", s.serveClientCA)
 	mux.HandleFunc("GET /oauth/sign-in", s.serveSignIn)
 	mux.HandleFunc("POST /oauth/token", s.serveToken)
+	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
+	mux.HandleFunc("POST "+acsPath, s.serveAssertion)
+	mux.HandleFunc("GET /saml/metadata/{issuer}", s.serveMetadata)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		mux.ServeHTTP(w, r)
 	})
@@ -176,8 +217,10 @@ func (s *Server) Handler() http.Handler {
 func (s *Server) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{
 		"issuer": s.config.URL, "jwks_uri": s.config.URL + "/oauth/keys", "token_endpoint": s.config.URL + "/oauth/token",
-		"grant_types_supported":    []string{api.GrantTokenExchange},
-		"response_types_supported": []string{}, "subject_types_supported": []string{"public"},
+		"authorization_endpoint": s.config.URL + "/oauth/authorize", "scopes_supported": []string{"openid"},
+		"grant_types_supported":    []string{api.GrantTokenExchange, api.GrantCode},
+		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
+		"code_challenge_methods_supported": []string{"S256"}, "authorization_response_iss_parameter_supported": true,
 		"id_token_signing_alg_values_supported": []string{string(jose.ES256)},
 		"token_endpoint_auth_methods_supported": []string{"none"},
 	})
@@ -208,6 +251,9 @@ func (s *Server) serveSignIn(w http.ResponseWriter, _ *http.Request) {
 		out.Gateways = append(out.Gateways, api.SignInGateway{Name: g.Name, Address: g.Address})
 		for _, i := range g.Issuers {
 			issuer := api.SignInIssuer{Name: i.Name, URL: i.URL, ClientID: i.Audience}
+			if i.SAMLMetadata != "" {
+				issuer.URL, issuer.ClientID, issuer.SAML = s.config.URL, api.LoginClient, true
+			}
 			if !seen[issuer] {
 				seen[issuer] = true
 				out.Issuers = append(out.Issuers, issuer)

@@ -16,8 +16,13 @@ const SCRAMGrantType = "postern-scram+jwt"
 // are credentials: its control plane.
 const CredentialIssuer = "postern"
 
-// The names of RFC 8693.
+// LoginClient is the client identifier of people's command lines at the control
+// plane, where they sign in by way of a SAML identity provider.
+const LoginClient = "postern-login"
+
+// The names of RFC 6749 and RFC 8693.
 const (
+	GrantCode          = "authorization_code"
 	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 	TokenTypeID        = "urn:ietf:params:oauth:token-type:id_token"
 	TokenTypeAccess    = "urn:ietf:params:oauth:token-type:access_token"
@@ -42,6 +47,7 @@ type SignInIssuer struct {
 	Name     string `json:"name"`
 	URL      string `json:"url"`
 	ClientID string `json:"client_id"`
+	SAML     bool   `json:"saml,omitempty"` // URL is then the control plane's, which sends people there
 }
 
 // SignInGateway is a gateway that credentials are minted for.
@@ -65,6 +71,14 @@ type TokenGranted struct {
 	DatabaseRole string `json:"database_role"`
 	Gateway      string `json:"gateway"`
 	Address      string `json:"address,omitempty"`
+}
+
+// LoginGranted answers POST /oauth/token for an authorization code.
+type LoginGranted struct {
+	AccessToken string `json:"access_token"` // the ID token: there is nothing else to access
+	IDToken     string `json:"id_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"` // seconds
 }
 
 // OAuthError answers POST /oauth/token when it refuses (RFC 6749, section

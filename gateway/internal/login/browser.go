@@ -18,6 +18,7 @@ import (
 type BrowserConfig struct {
 	Open func(url string) error // shows the page
 	Hint string                 // who signs in, if known (login_hint)
+	More map[string]string      // further parameters of the request
 }
 
 // signInTime bounds how long a person may take.
@@ -61,6 +62,9 @@ func (p *Provider) Browser(ctx context.Context, c BrowserConfig) (*Login, error)
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier), goidc.Nonce(nonce)}
 	if c.Hint != "" {
 		options = append(options, oauth2.SetAuthURLParam("login_hint", c.Hint))
+	}
+	for name, value := range c.More {
+		options = append(options, oauth2.SetAuthURLParam(name, value))
 	}
 	if err := c.Open(config.AuthCodeURL(state, options...)); err != nil {
 		return nil, fmt.Errorf("sign in: %w", err)

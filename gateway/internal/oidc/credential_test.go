@@ -18,6 +18,10 @@ import (
 
 const mintURL = "https://control.example.com"
 
+// samlURL is the entityID of a SAML identity provider. The control plane may speak
+// for it, and it makes no tokens.
+const samlURL = "https://sso.example.com/metadata"
+
 // TestCredentials accepts what the control plane minted, and nothing that
 // looks like it.
 func TestCredentials(t *testing.T) {
@@ -31,6 +35,7 @@ func TestCredentials(t *testing.T) {
 	issuers := []policylang.Issuer{
 		{Name: "corp", URL: issuerURL, Audience: audience},
 		{Name: "postern", URL: mintURL, Audience: "orders"},
+		{Name: "sso", URL: samlURL, Audience: audience, SAMLMetadata: "<EntityDescriptor/>"},
 	}
 	verifier := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, Transport: fake})
 	now := time.Now()
@@ -54,6 +59,7 @@ func TestCredentials(t *testing.T) {
 		"no claims":                         {"postern+jwt", map[string]any{"claims": nil}, oidc.CodeMalformed},
 		"no subject":                        {"postern+jwt", map[string]any{"claims": map[string]any{"iss": issuerURL}}, oidc.CodeMalformed},
 		"for an issuer that is not named":   {"postern+jwt", map[string]any{"claims": map[string]any{"iss": "https://other.example.com", "sub": "u"}}, oidc.CodeUnknownIssuer},
+		"of a SAML identity provider's own": {"JWT", map[string]any{"iss": samlURL, "aud": audience}, oidc.CodeUnknownIssuer},
 		"for itself":                        {"postern+jwt", map[string]any{"claims": map[string]any{"iss": mintURL, "sub": "u"}}, oidc.CodeUnknownIssuer},
 		"an actor of one that is not named": {"postern+jwt", map[string]any{"claims": map[string]any{"iss": issuerURL, "sub": "u", "act": map[string]any{"iss": "https://other.example.com", "sub": "a"}}}, oidc.CodeUnknownIssuer},
 		"an actor that is no object":        {"postern+jwt", map[string]any{"claims": map[string]any{"iss": issuerURL, "sub": "u", "act": "a"}}, oidc.CodeMalformed},
@@ -70,6 +76,30 @@ func TestCredentials(t *testing.T) {
 				t.Errorf("got error %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+// TestCredentialForSAML accepts a credential for somebody who signed in by SAML.
+func TestCredentialForSAML(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := jose.JSONWebKey{Key: private, KeyID: "k", Algorithm: "ES256"}
+	fake := &fakeIssuer{}
+	fake.publish(key.Public())
+	issuers := []policylang.Issuer{
+		{Name: "postern", URL: mintURL, Audience: "orders"},
+		{Name: "sso", URL: samlURL, Audience: audience, SAMLMetadata: "<EntityDescriptor/>"},
+	}
+	verifier := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, Transport: fake})
+	now := time.Now()
+	got, err := verifier.Verify(t.Context(), signAs(t, key, "postern+jwt", map[string]any{
+		"iss": mintURL, "aud": "orders", "sub": "ana", "iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "jti": "c-1",
+		"claims": map[string]any{"iss": samlURL, "sub": "u-17"},
+	}))
+	if err != nil || got["iss"] != samlURL {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 

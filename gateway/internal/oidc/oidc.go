@@ -23,6 +23,8 @@
 // the policy names "postern", which may send nothing else, with a life of 15
 // minutes at most. The answer is then the claims inside it, which must be of an
 // issuer that the policy names as well, with the credential's own exp and jti.
+// A SAML identity provider of the policy is such an issuer, and no other: none of
+// its own tokens are accepted.
 //
 // # Keys
 //
@@ -176,7 +178,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, want kind) (map[strin
 // issuer is not in force. It forgets issuers that no longer are.
 func (v *Verifier) lookUp(url string, issuers []policylang.Issuer) (audiences []string, keys *keySet) {
 	for _, issuer := range issuers {
-		if issuer.URL == url && issuer.Audience != "" {
+		if issuer.URL == url && issuer.Audience != "" && issuer.SAMLMetadata == "" {
 			audiences = append(audiences, issuer.Audience)
 		}
 	}
