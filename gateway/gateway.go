@@ -25,6 +25,7 @@ import (
 	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/evidence"
 	"github.com/posternhq/postern/gateway/internal/metrics"
+	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/internal/tracing"
 	"github.com/posternhq/postern/gateway/livepolicy"
@@ -71,6 +72,7 @@ type Server struct {
 	sessions    registry
 	revoked     atomic.Pointer[revocations]
 	connected   atomic.Int64
+	loops       *netloop.Loops // of Serve
 }
 
 // New returns a server that is not listening yet.
@@ -111,12 +113,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer unsubscribe()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
+	loops, err := netloop.Start()
+	if err != nil {
+		return err
+	}
+	s.loops = loops
 	// Sessions outlive ctx: they are drained, and end by themselves.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	var sessions, watch sync.WaitGroup
 	watch.Go(func() { s.stuckLoop(running) })
 	defer func() {
 		sessions.Wait()
+		loops.Close()
 		end()
 		watch.Wait()
 	}()
@@ -139,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		sessions.Go(func() { s.serve(running, conn) })
+		sessions.Go(func() { s.serve(running, netloop.Wrap(conn)) })
 	}
 }
 

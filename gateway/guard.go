@@ -253,7 +253,7 @@ func (g *guard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *ref
 		return nil, g.denied(x, ask, r)
 	}
 	if ask.Stage != relay.StageBind {
-		if r := g.recordIntent(x); r != nil {
+		if r := g.recordIntent(ctx, x); r != nil {
 			return nil, r
 		}
 		for _, s := range x.statements {
@@ -299,6 +299,10 @@ type considered struct {
 // not have a name: somebody else may just have made it.
 func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
 	x, r := g.considerNow(ctx, ask)
+	if r == nil || (!x.unknown && !x.changed) {
+		return x, r
+	}
+	defer relay.Slow(ctx)()
 	if r != nil && x.unknown && g.server.catalogs.Renew(g.info.Database, x.base) {
 		x, r = g.considerNow(ctx, ask)
 	}

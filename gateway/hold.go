@@ -39,6 +39,7 @@ func (g *guard) hold(ctx context.Context, x *execution, ask *relay.Ask) *refusal
 		x.approval = bound.approval
 		return nil
 	}
+	defer relay.Slow(ctx)()
 	if r := g.recordHeld(x, req, ask.Text); r != nil {
 		return r
 	}
@@ -155,7 +156,7 @@ func (g *guard) ask(ctx context.Context, req *approve.Request, wait bool) (appro
 	if !wait {
 		return g.askForRetry(ctx, req)
 	}
-	stop := relay.Watch(ctx)
+	ctx, stop := relay.Watch(ctx)
 	defer stop()
 	began := time.Now()
 	g.server.cfg.Metrics.HeldStatements.Inc()

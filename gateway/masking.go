@@ -26,7 +26,7 @@ type names struct {
 // names reads the catalog. Without one, whoever has masks is refused; for
 // others names stay unresolved, which widens nothing.
 func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *refusal.Refusal) {
-	cat, err := g.server.catalogs.Snapshot(ctx, g.info.Database)
+	cat, err := g.catalog(ctx)
 	if err != nil {
 		g.server.cfg.Metrics.CatalogFailures.Inc()
 		g.log.LogAttrs(ctx, slog.LevelWarn, "read the catalog", slog.Any("error", err))
@@ -42,6 +42,15 @@ func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *
 	}
 	g.analyses.reset(n)
 	return n, nil
+}
+
+// catalog reads the catalog, and lets others go on while it waits for that.
+func (g *guard) catalog(ctx context.Context) (*policylang.Catalog, error) {
+	if cat := g.server.catalogs.Current(g.info.Database); cat != nil {
+		return cat, nil
+	}
+	defer relay.Slow(ctx)()
+	return g.server.catalogs.Snapshot(ctx, g.info.Database)
 }
 
 // resolve gives the facts of a statement the schemas of their names.

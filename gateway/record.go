@@ -198,7 +198,7 @@ func (g *guard) statementRecord(x *execution, c *considered) *evidence.Record {
 // recordIntent numbers the statements that are about to run, and records
 // before they are forwarded those that must be: held ones, and those that
 // change the schema or roles.
-func (g *guard) recordIntent(x *execution) *refusal.Refusal {
+func (g *guard) recordIntent(ctx context.Context, x *execution) *refusal.Refusal {
 	for i := range x.statements {
 		c := &x.statements[i]
 		c.number = g.nextNumber()
@@ -207,7 +207,10 @@ func (g *guard) recordIntent(x *execution) *refusal.Refusal {
 		}
 		r := g.statementRecord(x, c)
 		r.Outcome = evidence.OutcomeStarted
-		if err := g.append(r, evidence.Intent); err != nil {
+		back := relay.Slow(ctx) // it waits for the disk
+		err := g.append(r, evidence.Intent)
+		back()
+		if err != nil {
 			return refusal.New(refusal.EvidenceUnavailable, "evidence cannot be written, so nothing is executed")
 		}
 	}

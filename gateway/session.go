@@ -253,7 +253,7 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.Conn) error {
 	g := newGuard(s, up.SearchPath)
 	s.relay = relay.New(relay.Config{
-		Client: client.Conn, Upstream: up, Guard: g, Logger: s.log,
+		Client: client.Conn, Upstream: up, Guard: g, Loops: s.server.loops, Logger: s.log,
 		Limits: relay.Limits{MaxMessage: s.server.cfg.Limits.Message, Idle: s.server.cfg.Limits.Idle},
 	})
 	if r := s.server.sessions.add(s, s.view.Load().subject.Name, client.Startup.SecretSize(), s.server.cfg.Limits.IdentityConnections); r != nil {

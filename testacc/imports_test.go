@@ -76,6 +76,7 @@ var mayImport = map[string][]string{
 		"gateway/livepolicy", "gateway/mask", "gateway/internal/*",
 	},
 	"gateway/internal/metrics": {"policylang", "gateway/internal/refusal"},
+	"gateway/internal/netloop": {},
 	"gateway/internal/oidc":    {"policylang", "gateway/internal/api"},
 	"gateway/internal/pgtest":  {},
 	"gateway/internal/pki":     {},

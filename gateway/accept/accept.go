@@ -208,6 +208,9 @@ type prefixConn struct {
 	prefix []byte
 }
 
+// NetConn returns the connection underneath.
+func (c *prefixConn) NetConn() net.Conn { return c.Conn }
+
 // Read reads the prefix first.
 func (c *prefixConn) Read(b []byte) (int, error) {
 	if len(c.prefix) > 0 {

@@ -139,6 +139,24 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*policylang.Cata
 	}
 }
 
+// Current is Snapshot for who must not wait: nil if Snapshot would.
+func (s *Store) Current(database string) *policylang.Catalog {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.databases[database]
+	if e == nil || e.catalog == nil || e.markedAt != e.invalid {
+		return nil
+	}
+	switch age := time.Since(e.checked); {
+	case age < checkAfter:
+	case age < maxAge:
+		s.refresh(database, e)
+	default:
+		return nil
+	}
+	return e.catalog
+}
+
 // Invalidate says that a database's catalog has changed: the next Snapshot
 // reads it anew. A change whose transaction is not committed yet is found by
 // comparing, later.

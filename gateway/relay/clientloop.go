@@ -18,6 +18,7 @@ import (
 // upstream alone, and waits only for the server's answers and the guard.
 type clientLoop struct {
 	*Session
+	lane
 	in         *frames
 	out        []byte // decided and not yet written upstream
 	statements *names[prepared]
@@ -26,6 +27,7 @@ type clientLoop struct {
 	unsynced   bool   // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
 	inCopy     *entry // the entry that COPY data belongs to
 	leftAhead  error  // what ended the client's stream while it was watched during a hold
+	heldCause  error  // what else than a cancel request ended the last hold
 }
 
 func newClientLoop(s *Session) *clientLoop {
@@ -39,6 +41,7 @@ func newClientLoop(s *Session) *clientLoop {
 
 // run is the loop. It ends with the reason for the session's end.
 func (c *clientLoop) run(ctx context.Context) error {
+	ctx = context.WithValue(ctx, loopKey{}, c)
 	for {
 		for {
 			p, ok, err := c.in.next()
@@ -77,7 +80,7 @@ func (c *clientLoop) read() error {
 			return fmt.Errorf("set the client's deadline: %w", err)
 		}
 	}
-	err := c.in.fill()
+	err := c.lane.fill(c.in, &c.out)
 	var timeout net.Error
 	switch {
 	case err == nil:
@@ -105,6 +108,7 @@ func (c *clientLoop) flush() error {
 	if err != nil {
 		return fmt.Errorf("write upstream: %w: %w", errUpstreamLeft, err)
 	}
+	c.await(c.upstreamSocket, &c.sent)
 	return nil
 }
 
@@ -515,11 +519,8 @@ func (c *clientLoop) expectCopy(e *entry) error {
 // and no transaction is open.
 func (c *clientLoop) canWait() bool { return c.status.Load() == 'I' && !c.queue.executing() }
 
-// decide asks the guard, and watches the client meanwhile.
+// decide asks the guard.
 func (c *clientLoop) decide(ctx context.Context, ask *Ask) (*Permit, *refusal.Refusal, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	ctx = withWatch(ctx, func() func() { return c.watch(stop) })
 	c.deciding.Store(decidingNow)
 	permit, r := c.cfg.Guard.Decide(ctx, ask)
 	if c.deciding.Swap(decidingNothing) == decidingCancelled && r == nil {
@@ -528,8 +529,11 @@ func (c *clientLoop) decide(ctx context.Context, ask *Ask) (*Permit, *refusal.Re
 		}
 		r = refusal.New(refusal.Cancelled, "canceling statement due to user request")
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errCancelled) {
-		return nil, nil, cause
+	switch {
+	case c.heldCause != nil:
+		return nil, nil, c.heldCause
+	case ctx.Err() != nil:
+		return nil, nil, context.Cause(ctx)
 	}
 	if r == nil && permit == nil {
 		r = refusal.New(refusal.PolicyDenied, "the statement was not permitted")

@@ -32,13 +32,15 @@ type frames struct {
 	limit   int                 // bytes of the largest message that is given out whole
 	most    func(typ byte) int  // bytes of the largest message of a type, 0 if there is no such type; nil: any
 
-	buf  []byte
-	r, w int // unread bytes are buf[r:w]
+	buf    []byte
+	r, w   int  // unread bytes are buf[r:w]
+	pooled bool // buf is shared, and given back while there is nothing to read
+	greedy bool // the last fill took all that fits
 	rest int // bytes still to come of a message given out in part
 }
 
 func newFrames(src io.Reader, limit int, streams func(byte) bool) *frames {
-	return &frames{src: src, limit: limit, streams: streams, buf: make([]byte, minBuffer)}
+	return &frames{src: src, limit: limit, streams: streams}
 }
 
 // piece is what next gives out: a whole message, or a part of one.
@@ -102,6 +104,11 @@ func (f *frames) next() (p piece, ok bool, err error) {
 // fill reads more, and invalidates what next gave out.
 func (f *frames) fill() error {
 	switch {
+	case f.buf == nil && f.pooled:
+		f.buf = full.get()
+		f.buf = f.buf[:cap(f.buf)]
+	case f.buf == nil:
+		f.buf = make([]byte, minBuffer)
 	case f.r == f.w:
 		f.r, f.w = 0, 0
 		if len(f.buf) > maxIdleBuffer {
@@ -116,6 +123,7 @@ func (f *frames) fill() error {
 	}
 	n, err := f.src.Read(f.buf[f.w:])
 	f.w += n
+	f.greedy = f.w == len(f.buf)
 	if n == len(f.buf) && n < maxIdleBuffer { // a bulk transfer: take more at a time
 		f.resize(2 * n)
 	}
@@ -123,6 +131,14 @@ func (f *frames) fill() error {
 		return nil
 	}
 	return err
+}
+
+// giveBack gives up the buffer if there is nothing in it.
+func (f *frames) giveBack() {
+	if f.r == f.w {
+		f.r, f.w = 0, 0
+		full.put(&f.buf)
+	}
 }
 
 func (f *frames) resize(size int) {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 )
 
@@ -78,6 +79,8 @@ const (
 type queue struct {
 	mu       sync.Mutex
 	changed  sync.Cond
+	task     *netloop.Task // the client loop's, which alone waits; nil: it waits for changed
+	waiting  bool          // the client loop waits
 	entries  []*entry // oldest first, entries[head:]
 	head     int
 	skipping bool     // the server ignores everything until Sync
@@ -92,6 +95,31 @@ func newQueue() *queue {
 	return q
 }
 
+// wait waits for a change of the queue. The caller holds mu, and looks again at
+// what it waits for.
+func (q *queue) wait() {
+	q.waiting = true
+	if q.task == nil {
+		q.changed.Wait()
+	} else {
+		q.mu.Unlock()
+		q.task.Park()
+		q.mu.Lock()
+	}
+	q.waiting = false
+}
+
+// wake wakes the client loop if it waits. The caller holds mu.
+func (q *queue) wake() {
+	switch {
+	case !q.waiting:
+	case q.task == nil:
+		q.changed.Broadcast()
+	default:
+		q.task.Wake()
+	}
+}
+
 // push appends an entry, which must be done before its message is written.
 func (q *queue) push(e *entry) {
 	q.mu.Lock()
@@ -102,7 +130,7 @@ func (q *queue) push(e *entry) {
 		if e.permit != nil {
 			q.ignored = append(q.ignored, e)
 		}
-		q.changed.Broadcast()
+		q.wake()
 		return
 	}
 	if e.kind == entrySync {
@@ -142,7 +170,7 @@ func (q *queue) popLocked(r result) {
 	if q.head == len(q.entries) {
 		q.entries, q.head = q.entries[:0], 0
 	}
-	q.changed.Broadcast()
+	q.wake()
 }
 
 // fail ends the first entry, an extended-query message, with an error, and all
@@ -165,7 +193,7 @@ func (q *queue) completeStatement(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e.completed++
-	q.changed.Broadcast()
+	q.wake()
 }
 
 // setCopying is called by the upstream loop when the server asks for data,
@@ -174,7 +202,7 @@ func (q *queue) setCopying(s copyState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.copying = s
-	q.changed.Broadcast()
+	q.wake()
 }
 
 // awaitCopy waits until it is known whether the server reads COPY data.
@@ -182,7 +210,7 @@ func (q *queue) awaitCopy() (active, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.copying == copyAwaited && !q.closed {
-		q.changed.Wait()
+		q.wait()
 	}
 	return q.copying == copyActive, !q.closed
 }
@@ -192,7 +220,7 @@ func (q *queue) await(e *entry) (result, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for e.result == pending && !q.closed {
-		q.changed.Wait()
+		q.wait()
 	}
 	return e.result, !q.closed
 }
@@ -252,7 +280,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.changed.Broadcast()
+	q.wake()
 }
 
 // ignore has an execution reported as skipped that was permitted and then not

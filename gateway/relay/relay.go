@@ -42,6 +42,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 )
 
@@ -75,6 +76,7 @@ type Config struct {
 	Client   net.Conn
 	Upstream Upstream
 	Guard    Guard
+	Loops    *netloop.Loops // serve the session, if both connections are netloop's; else it has two goroutines
 	Limits   Limits
 	Logger   *slog.Logger
 }
@@ -95,6 +97,10 @@ type Session struct {
 
 	end   context.CancelCauseFunc // ends the session with a cause; guarded by holdMu, nil before Run
 	ended *refusal.Refusal        // by End, before Run; guarded by holdMu
+
+	running sync.WaitGroup // the two loops
+
+	clientSocket, upstreamSocket *netloop.Conn // given to an event loop; nil without one
 }
 
 // errClientLeft ends a session whose client said goodbye or closed.
@@ -133,17 +139,18 @@ func (s *Session) Run(ctx context.Context) error {
 		end(ended)
 	}
 
-	var loops sync.WaitGroup
-	loops.Go(func() { end(newClientLoop(s).run(ctx)) })
-	loops.Go(func() { end(newUpstreamLoop(s).loop()) })
-
+	s.start(ctx, end)
 	<-ctx.Done()
 	cause := context.Cause(ctx)
 	s.say(cause)
 	_ = s.cfg.Upstream.Close()
 	_ = s.cfg.Client.Close()
 	s.queue.close()
-	loops.Wait()
+	s.running.Wait()
+	if s.clientSocket != nil {
+		s.clientSocket.Release()
+		s.upstreamSocket.Release()
+	}
 	s.abandon()
 	if errors.Is(cause, errClientLeft) {
 		return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgproto3/v2"
 	"go.uber.org/goleak"
 
+	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/relay"
@@ -45,8 +46,20 @@ func cluster(t *testing.T) *pgtest.Cluster {
 	return started.cluster
 }
 
+// loops serve the sessions of the tests; nil in the second run, in which each
+// session has goroutines of its own.
+var loops *netloop.Loops
+
 func TestMain(m *testing.M) {
+	var err error
+	if loops, err = netloop.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	loops.Close()
+	loops = nil
+	code = max(code, m.Run())
 	if started.cluster != nil {
 		started.cluster.Stop()
 	}
@@ -211,7 +224,7 @@ func through(t *testing.T, g *testGuard) (*conversation, *relay.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := relay.New(relay.Config{Client: serverEnd, Upstream: dial(t), Guard: g, Logger: slog.New(slog.DiscardHandler)})
+	s := relay.New(relay.Config{Client: netloop.Wrap(serverEnd), Upstream: dial(t), Guard: g, Loops: loops, Logger: slog.New(slog.DiscardHandler)})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -491,7 +504,7 @@ func TestHold(t *testing.T) {
 		if !strings.Contains(ask.Text.SQL, "held") {
 			return nil
 		}
-		stop := relay.Watch(ctx)
+		ctx, stop := relay.Watch(ctx)
 		defer stop()
 		s.Notice("waiting for approval", "somewhere")
 		waiting <- struct{}{}

@@ -17,6 +17,7 @@ import (
 // queue's entries, and writes to the client.
 type upstreamLoop struct {
 	*Session
+	lane
 	in  *frames
 	out []byte // to be written to the client before run
 
@@ -66,7 +67,7 @@ func (u *upstreamLoop) loop() error {
 		if err := u.flush(); err != nil {
 			return err
 		}
-		if err := u.in.fill(); err != nil {
+		if err := u.lane.fill(u.in, &u.out); err != nil {
 			return lostBy(err, errUpstreamLeft)
 		}
 	}
@@ -94,6 +95,7 @@ func (u *upstreamLoop) flush() error {
 		b = u.out
 	}
 	err := u.client.write(b, u.partial)
+	u.await(u.clientSocket, &u.client.writes)
 	u.run = nil
 	if cap(u.out) > maxIdleBuffer {
 		u.out = nil

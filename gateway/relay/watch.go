@@ -9,30 +9,60 @@ import (
 	"time"
 )
 
-type watchKey struct{}
+// loopKey is the key under which a guard's context knows the loop that asks.
+type loopKey struct{}
 
-func withWatch(ctx context.Context, start func() (stop func())) context.Context {
-	return context.WithValue(ctx, watchKey{}, start)
+// Watch is called by a guard that is about to wait for people inside Decide.
+// Until the returned function is called, the client is watched: the returned
+// context ends when it leaves or cancels.
+func Watch(ctx context.Context) (watched context.Context, stop func()) {
+	c, ok := ctx.Value(loopKey{}).(*clientLoop)
+	if !ok {
+		return ctx, func() {}
+	}
+	return c.watch(ctx)
 }
 
-// Watch is called by a guard that is about to wait inside Decide. Until the
-// returned function is called, the client is watched: ctx ends when it leaves
-// or cancels.
-func Watch(ctx context.Context) (stop func()) {
-	start, ok := ctx.Value(watchKey{}).(func() func())
+// Slow is called by a guard that is about to wait for something else inside
+// Decide, be it the disk. Until the returned function is called, the event loop
+// serves other sessions.
+func Slow(ctx context.Context) (done func()) {
+	c, ok := ctx.Value(loopKey{}).(*clientLoop)
 	if !ok {
 		return func() {}
 	}
-	return start()
+	return c.leave()
 }
 
-// watch reads ahead, no further than the buffer, to notice a client that
-// leaves while the client loop is held, and lets a cancel request end the
-// hold.
-func (c *clientLoop) watch(end context.CancelCauseFunc) (stop func()) {
+// watch lets a cancel request, and a client that leaves, end a hold.
+func (c *clientLoop) watch(ctx context.Context) (context.Context, func()) {
+	ctx, end := context.WithCancelCause(ctx)
 	c.holdMu.Lock()
 	c.stopHold = end
 	c.holdMu.Unlock()
+	unwatch := c.watchClient(end)
+	return ctx, func() {
+		c.holdMu.Lock()
+		c.stopHold = nil
+		c.holdMu.Unlock()
+		unwatch()
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errCancelled) {
+			c.heldCause = cause
+		}
+		end(nil)
+	}
+}
+
+// watchClient notices a client that leaves while the client loop is held.
+func (c *clientLoop) watchClient(end context.CancelCauseFunc) (stop func()) {
+	if c.task != nil {
+		back := c.leave()
+		c.socket.WhenLeft(func() { end(errClientLeft) })
+		return func() {
+			c.socket.WhenLeft(nil)
+			back()
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -42,9 +72,6 @@ func (c *clientLoop) watch(end context.CancelCauseFunc) (stop func()) {
 		}
 	}()
 	return func() {
-		c.holdMu.Lock()
-		c.stopHold = nil
-		c.holdMu.Unlock()
 		_ = c.cfg.Client.SetReadDeadline(time.Unix(1, 0)) // wakes readAhead
 		<-done
 		_ = c.cfg.Client.SetReadDeadline(time.Time{})

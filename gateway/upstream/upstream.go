@@ -21,6 +21,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/policylang"
 )
 
@@ -42,6 +43,9 @@ type Conn struct {
 	pid        uint32
 	secret     []byte
 }
+
+// NetConn returns the connection underneath.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
 
 // dialTimeout bounds a login, from name resolution to ReadyForQuery.
 const dialTimeout = 10 * time.Second
@@ -123,6 +127,14 @@ func config(target *policylang.Upstream, login Login) (*pgconn.Config, error) {
 		if PassedOn(name) && name != "client_encoding" {
 			cfg.RuntimeParams[name] = value
 		}
+	}
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return netloop.Wrap(conn), nil
 	}
 	cfg.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return cfg, nil

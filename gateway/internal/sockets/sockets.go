@@ -3,7 +3,6 @@
 package sockets
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"time"
@@ -22,8 +21,12 @@ const (
 // what was sent for longer than unacknowledged, or had no room for it (Linux:
 // TCP_USER_TIMEOUT, tcp(7)). Other connections are left as they are.
 func Tune(conn net.Conn, unacknowledged time.Duration) error {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+	for {
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = outer.NetConn()
 	}
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {

@@ -1,0 +1,121 @@
+package relay
+
+import (
+	"context"
+	"sync"
+
+	"github.com/posternhq/postern/gateway/internal/netloop"
+)
+
+// lane is how a loop of a session waits: as a task of an event loop that serves
+// many sessions, or, when it has none, as a goroutine whose connections block.
+type lane struct {
+	task   *netloop.Task // nil: a goroutine
+	socket *netloop.Conn // that the loop reads from
+	away   int           // how often it has left the event loop and not come back
+}
+
+// fill reads more into f. While there is nothing, neither f nor out, which must
+// be empty, holds a buffer.
+func (l *lane) fill(f *frames, out *[]byte) error {
+	if l.task == nil {
+		return f.fill()
+	}
+	if f.greedy {
+		l.task.Pause()
+	}
+	for {
+		err := f.fill()
+		if !netloop.WouldBlock(err) {
+			if *out == nil {
+				*out = scratch.get()
+			}
+			return err
+		}
+		f.giveBack()
+		scratch.put(out)
+		l.task.AwaitRead(l.socket)
+	}
+}
+
+// await waits until what was written to a connection is on its way. That is a
+// part of the write, for who counts them.
+func (l *lane) await(conn *netloop.Conn, w *writes) {
+	if l.task == nil || !conn.Pending() {
+		return
+	}
+	w.count.Add(1)
+	l.task.AwaitWritten(conn)
+	w.count.Add(1)
+}
+
+// leave lets the loop wait for anything, until the returned function is called:
+// the event loop goes on without it.
+func (l *lane) leave() (back func()) {
+	if l.task == nil {
+		return func() {}
+	}
+	if l.away++; l.away == 1 {
+		l.task.Detach()
+	}
+	return func() {
+		if l.away--; l.away == 0 {
+			l.task.Attach()
+		}
+	}
+}
+
+// buffers are buffers of one size, for whoever has something to put in.
+type buffers struct {
+	size int
+	pool sync.Pool
+}
+
+// scratch is for what a loop writes.
+var scratch = buffers{size: 16 << 10}
+
+// full is for what a loop reads.
+var full = buffers{size: maxIdleBuffer}
+
+func (b *buffers) get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return (*p)[:0]
+	}
+	return make([]byte, 0, b.size)
+}
+
+// put takes a buffer of that size, and drops others.
+func (b *buffers) put(buf *[]byte) {
+	if cap(*buf) == b.size {
+		kept := *buf
+		b.pool.Put(&kept)
+	}
+	*buf = nil
+}
+
+// start starts both loops: on an event loop if there is one and it can serve
+// both connections.
+func (s *Session) start(ctx context.Context, end context.CancelCauseFunc) {
+	client, upstream := newClientLoop(s), newUpstreamLoop(s)
+	s.running.Add(2)
+	runClient := func() { defer s.running.Done(); end(client.run(ctx)) }
+	runUpstream := func() { defer s.running.Done(); end(upstream.loop()) }
+	loop := s.cfg.Loops.Next()
+	clientSocket, upstreamSocket := netloop.Of(s.cfg.Client), netloop.Of(s.cfg.Upstream)
+	if loop == nil || clientSocket == nil || upstreamSocket == nil {
+		go runClient()
+		go runUpstream()
+		return
+	}
+	client.lane = lane{task: loop.Task(runClient), socket: clientSocket}
+	upstream.lane = lane{task: loop.Task(runUpstream), socket: upstreamSocket}
+	client.in.pooled, upstream.in.pooled = true, true
+	s.queue.task, s.clientSocket, s.upstreamSocket = client.task, clientSocket, upstreamSocket
+	for _, l := range []*lane{&client.lane, &upstream.lane} {
+		if err := l.socket.Attach(loop, l.task); err != nil {
+			end(err) // the loop finds its connection closed
+		}
+	}
+	client.task.Start()
+	upstream.task.Start()
+}
