@@ -34,7 +34,7 @@ type guard struct {
 	number   int64 // of the last statement
 
 	// Of the upstream loop.
-	pending []*evidence.Record
+	pending []evidence.Record
 	altered bool // the catalog may have been changed by what is not committed yet
 
 	// unsettled says that names may mean something else to this session than the
@@ -242,10 +242,15 @@ func (g *guard) setReason(reason string) {
 
 // Decide is asked before anything is forwarded that runs, or could.
 func (g *guard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *refusal.Refusal) {
+	now := g.server.cfg.Clock()
+	if s := g.repeated(ask, now); s != nil {
+		return g.again(s, ask, now), nil
+	}
 	x, r := g.consider(ctx, ask)
 	if r != nil {
 		return nil, g.denied(x, ask, r)
 	}
+	g.settle(x, ask)
 	if ask.Stage == relay.StageParse {
 		return nil, nil
 	}
@@ -277,10 +282,12 @@ type execution struct {
 	seen       *catalog.Session    // what that has made
 	unknown    bool                // it was refused for a name that is not in the catalog
 	changed    bool                // it was refused since the schema has changed
-	masked     bool                // masks apply to the session
+	masks      *policylang.MaskSet // of the session
+	masked     bool                // there are any
 	detectors  []mask.Detector     // for texts of columns that are not masked
 	approval   approval            // by which it passed, if it was held
 	started    time.Time
+	settled    *settled // by which it was permitted; nil if it was considered anew
 }
 
 // considered is one statement of a text, with what was decided about it.
@@ -318,6 +325,7 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 	now := g.server.cfg.Clock()
 	x := &execution{view: g.view.Load(), sql: ask.Text.SQL, bound: ask.Bound, started: now}
 	masks := x.view.evaluator.Masks(now)
+	x.masks = masks
 	x.masked, x.detectors = len(masks.Masks) > 0, detectorsOf(masks)
 	names, r := g.names(ctx, masks)
 	if r != nil {

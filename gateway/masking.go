@@ -97,6 +97,7 @@ func (n *names) verify(ctx context.Context, g *guard, c *considered, stage relay
 	if stage == relay.StageExecute && time.Since(e.verified) < verifyAfter {
 		return nil
 	}
+	defer relay.Slow(ctx)()
 	same, err := g.server.catalogs.Same(ctx, g.info.Database, n.base, catalog.Dependencies{Relations: a.Relations, Functions: a.Functions})
 	if err != nil {
 		g.log.LogAttrs(ctx, slog.LevelWarn, "look at the catalog", slog.Any("error", err))
@@ -185,6 +186,7 @@ func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusa
 type analysisCache struct {
 	of      names
 	results map[*known]*analysed
+	settled map[*policylang.Facts]*settled // by the facts of a text, or of all of one form
 }
 
 type analysed struct {
@@ -195,7 +197,10 @@ type analysed struct {
 	refused  *lineage.Refusal
 }
 
-func (c *analysisCache) clear() { clear(c.results) }
+func (c *analysisCache) clear() {
+	clear(c.results)
+	clear(c.settled)
+}
 
 // reset forgets everything if it was worked out under other names.
 func (c *analysisCache) reset(n *names) {
@@ -244,6 +249,21 @@ func (g *guard) Columns(p *relay.Permit, index int, fields []relay.Field) (relay
 	if !x.masked {
 		return nil, nil
 	}
+	if x.settled == nil || len(fields) == 0 {
+		return g.planColumns(x, index, fields)
+	}
+	if p := x.settled.plan; p != nil && p.fields == &fields[0] && p.count == len(fields) {
+		return p.rewriter, nil
+	}
+	rewriter, r := g.planColumns(x, index, fields)
+	if r == nil {
+		x.settled.plan = &planned{fields: &fields[0], count: len(fields), rewriter: rewriter}
+	}
+	return rewriter, r
+}
+
+// planColumns is Columns for columns that were not announced before.
+func (g *guard) planColumns(x *execution, index int, fields []relay.Field) (relay.RowRewriter, *refusal.Refusal) {
 	c := &x.statements[index]
 	if c.analysis == nil {
 		if r := fenceUnplanned(c, fields); r != nil {

@@ -163,13 +163,14 @@ func describe(r *evidence.Record, c *considered) {
 	}
 }
 
-func params(b *relay.Bound) []evidence.Param {
+func params(b *relay.Bound) []evidence.Param { return appendParams(nil, b) }
+
+func appendParams(out []evidence.Param, b *relay.Bound) []evidence.Param {
 	if b == nil {
-		return nil
+		return out
 	}
-	out := make([]evidence.Param, len(b.Values))
 	for i, v := range b.Values {
-		out[i] = evidence.Param{Value: v, Binary: formatOf(b.Formats, i) == 1}
+		out = append(out, evidence.Param{Value: v, Binary: formatOf(b.Formats, i) == 1})
 	}
 	return out
 }
@@ -264,16 +265,17 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 	if o.Kind == relay.OutcomeLost {
 		g.Settled()
 	}
-	r := g.statementRecord(x, c)
+	r := g.nextPending()
+	if s := x.settled; s != nil {
+		params := appendParams(r.Params[:0], x.bound)
+		*r = s.record
+		r.Time, r.StmtNo, r.SQL, r.Params = g.server.cfg.Clock(), uint64(c.number), x.sql, params
+	} else {
+		*r = *g.statementRecord(x, c)
+		r.Masked = maskedNames(c)
+	}
 	r.Rows, r.Bytes = o.Rows, o.Bytes
 	r.DurationUS = max(0, r.Time.Sub(x.started)-x.approval.waited).Microseconds()
-	if c.analysis != nil {
-		for _, col := range c.analysis.Columns {
-			if len(col.Policies) > 0 {
-				r.Masked = append(r.Masked, col.Name)
-			}
-		}
-	}
 	g.count(c, o.Kind, r.DurationUS)
 	switch o.Kind {
 	case relay.OutcomeDone:
@@ -298,7 +300,18 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 	if o.Kind != relay.OutcomeRunning {
 		r.TraceID = g.trace(r, x.started)
 	}
-	g.pending = append(g.pending, r)
+}
+
+// nextPending returns another pending record, empty but for what Params can
+// hold.
+func (g *guard) nextPending() *evidence.Record {
+	n := len(g.pending)
+	if n == cap(g.pending) {
+		g.pending = append(g.pending, evidence.Record{})
+	} else {
+		g.pending = g.pending[:n+1]
+	}
+	return &g.pending[n]
 }
 
 // count counts a statement that has ended.
@@ -326,13 +339,21 @@ func affected(tag string) (int64, bool) {
 
 // Flush writes what Finished noted.
 func (g *guard) Flush() error {
-	for i, r := range g.pending {
-		if err := g.append(r, evidence.Process); err != nil {
+	for i := range g.pending {
+		if err := g.append(&g.pending[i], evidence.Process); err != nil {
 			g.pending = g.pending[i:]
 			return err
 		}
 	}
-	clear(g.pending)
+	const keep = 4
+	if cap(g.pending) > keep {
+		g.pending = nil
+	}
+	for i := range g.pending { // no value of a statement is kept
+		params := g.pending[i].Params
+		clear(params)
+		g.pending[i] = evidence.Record{Params: params[:0]}
+	}
 	g.pending = g.pending[:0]
 	return nil
 }

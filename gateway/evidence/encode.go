@@ -63,6 +63,51 @@ func (e *encoder) encode(r *Record, at time.Time) {
 	b = append(b, `,"time":"`...)
 	b = at.UTC().AppendFormat(b, timeLayout)
 	b = append(b, '"')
+	b = appendWho(b, r)
+	b = appendInt(b, `,"stmt_no":`, int64(r.StmtNo))
+	b = appendText(b, `,"txn":`, r.Txn)
+	b = appendWhat(b, r)
+	if len(e.private) > 0 {
+		b = append(b, privateMember...)
+		b = appendCommitment(b, e.private[:len(e.private)-1])
+		b = append(b, '"')
+	}
+	if cut {
+		b = appendInt(b, `,"sql_bytes":`, int64(whole))
+		sum := sha256.Sum256([]byte(r.SQL))
+		b = append(b, `,"sql_sha256":"`...)
+		b = hex.AppendEncode(b, sum[:])
+		b = append(b, '"')
+	}
+
+	b = appendDecision(b, r)
+	b = appendText(b, `,"outcome":`, string(r.Outcome))
+	b = appendText(b, `,"sqlstate":`, r.SQLState)
+	b = appendInt(b, `,"rows":`, r.Rows)
+	b = appendInt(b, `,"bytes":`, r.Bytes)
+	b = appendInt(b, `,"duration_us":`, r.DurationUS)
+	b = appendInt(b, `,"held_us":`, r.HeldUS)
+	b = appendTexts(b, `,"masked":`, r.Masked)
+	b = appendText(b, `,"trace_id":`, r.TraceID)
+	e.public = append(b, '}', '\n')
+}
+
+// Fixed is the encoding of what the records of one statement of a session have
+// in common: who and where, what, and the decision. It is immutable.
+type Fixed struct{ who, what, decision []byte }
+
+// Fix encodes what r says of who and where, what, and the decision, for any
+// number of records whose Fixed it becomes.
+func Fix(r *Record) *Fixed {
+	c := *r
+	c.Fixed = nil
+	return &Fixed{who: appendWho(nil, &c), what: appendWhat(nil, &c), decision: appendDecision(nil, &c)}
+}
+
+func appendWho(b []byte, r *Record) []byte {
+	if r.Fixed != nil {
+		return append(b, r.Fixed.who...)
+	}
 	b = appendText(b, `,"kind":`, string(r.Kind))
 
 	b = appendText(b, `,"identity":`, r.Identity)
@@ -78,10 +123,13 @@ func (e *encoder) encode(r *Record, at time.Time) {
 	b = appendText(b, `,"server":`, r.Server)
 	b = appendText(b, `,"database":`, r.Database)
 	b = appendText(b, `,"role":`, r.Role)
-	b = appendText(b, `,"session":`, r.Session)
-	b = appendInt(b, `,"stmt_no":`, int64(r.StmtNo))
-	b = appendText(b, `,"txn":`, r.Txn)
+	return appendText(b, `,"session":`, r.Session)
+}
 
+func appendWhat(b []byte, r *Record) []byte {
+	if r.Fixed != nil {
+		return append(b, r.Fixed.what...)
+	}
 	b = appendText(b, `,"command":`, r.Command)
 	b = appendText(b, `,"class":`, string(r.Class))
 	b = appendText(b, `,"fingerprint":`, r.Fingerprint)
@@ -89,38 +137,20 @@ func (e *encoder) encode(r *Record, at time.Time) {
 	b = appendRelations(b, r.Relations)
 	b = appendTexts(b, `,"functions":`, r.Functions)
 	b = appendText(b, `,"protocol":`, r.Protocol)
-	b = appendText(b, `,"parse":`, r.Parse)
+	return appendText(b, `,"parse":`, r.Parse)
+}
 
-	if len(e.private) > 0 {
-		b = append(b, privateMember...)
-		b = appendCommitment(b, e.private[:len(e.private)-1])
-		b = append(b, '"')
+func appendDecision(b []byte, r *Record) []byte {
+	if r.Fixed != nil {
+		return append(b, r.Fixed.decision...)
 	}
-	if cut {
-		b = appendInt(b, `,"sql_bytes":`, int64(whole))
-		sum := sha256.Sum256([]byte(r.SQL))
-		b = append(b, `,"sql_sha256":"`...)
-		b = hex.AppendEncode(b, sum[:])
-		b = append(b, '"')
-	}
-
 	b = appendText(b, `,"effect":`, string(r.Effect))
 	b = appendTexts(b, `,"rules":`, r.Rules)
 	b = appendText(b, `,"bundle":`, r.Bundle)
 	b = appendText(b, `,"approval":`, r.Approval)
 	b = appendTexts(b, `,"approvers":`, r.Approvers)
 	b = appendText(b, `,"reason":`, r.Reason)
-	b = appendObserved(b, r.Observed)
-
-	b = appendText(b, `,"outcome":`, string(r.Outcome))
-	b = appendText(b, `,"sqlstate":`, r.SQLState)
-	b = appendInt(b, `,"rows":`, r.Rows)
-	b = appendInt(b, `,"bytes":`, r.Bytes)
-	b = appendInt(b, `,"duration_us":`, r.DurationUS)
-	b = appendInt(b, `,"held_us":`, r.HeldUS)
-	b = appendTexts(b, `,"masked":`, r.Masked)
-	b = appendText(b, `,"trace_id":`, r.TraceID)
-	e.public = append(b, '}', '\n')
+	return appendObserved(b, r.Observed)
 }
 
 // encodePrivate fills e.private. Its salt makes the commitment to it say

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -52,12 +53,27 @@ func fullRecord() *Record {
 	}
 }
 
+func TestFixedIsTheSame(t *testing.T) {
+	want := fullRecord()
+	got := &Record{
+		Time: want.Time, StmtNo: want.StmtNo, Txn: want.Txn, SQL: want.SQL, Params: want.Params, Bundle: want.Bundle,
+		Outcome: want.Outcome, SQLState: want.SQLState, Rows: want.Rows, Bytes: want.Bytes, DurationUS: want.DurationUS,
+		HeldUS: want.HeldUS, Masked: want.Masked, TraceID: want.TraceID, Fixed: Fix(want),
+	}
+	wantLine, _ := encodeLines(t, want, 1<<10)
+	gotLine, _ := encodeLines(t, got, 1<<10)
+	private := regexp.MustCompile(`,"private":"[^"]*"`) // its salt differs
+	if diff := cmp.Diff(private.ReplaceAllString(string(wantLine), ""), private.ReplaceAllString(string(gotLine), "")); diff != "" {
+		t.Errorf("line (-want +got):\n%s", diff)
+	}
+}
+
 func TestEncodeWritesEveryField(t *testing.T) {
 	want := fullRecord()
 	v := reflect.ValueOf(want).Elem()
 	for i := range v.NumField() {
 		switch name := v.Type().Field(i).Name; name {
-		case "V", "Seq", "Origin", "SQLBytes", "SQLSHA256", "Redacted":
+		case "V", "Seq", "Origin", "SQLBytes", "SQLSHA256", "Redacted", "Fixed":
 		default:
 			if v.Field(i).IsZero() {
 				t.Fatalf("the test does not fill %s", name)

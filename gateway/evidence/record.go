@@ -130,6 +130,10 @@ type Record struct {
 
 	TraceID string `json:"trace_id,omitempty"` // W3C trace id, 32 hexadecimal digits
 
+	// Fixed, if it is set, is written in place of Kind, of who and where but for
+	// StmtNo and Txn, of what, and of the decision; Bundle is still to be set.
+	Fixed *Fixed `json:"-"`
+
 	// Redacted says that the record had a private part, which was erased.
 	Redacted bool `json:"redacted,omitempty"`
 }

@@ -80,7 +80,7 @@ func (c *clientLoop) read() error {
 			return fmt.Errorf("set the client's deadline: %w", err)
 		}
 	}
-	err := c.lane.fill(c.in, &c.out)
+	err := c.fill(c.in, &c.out)
 	var timeout net.Error
 	switch {
 	case err == nil:

@@ -36,7 +36,7 @@ type frames struct {
 	r, w   int  // unread bytes are buf[r:w]
 	pooled bool // buf is shared, and given back while there is nothing to read
 	greedy bool // the last fill took all that fits
-	rest int // bytes still to come of a message given out in part
+	rest   int  // bytes still to come of a message given out in part
 }
 
 func newFrames(src io.Reader, limit int, streams func(byte) bool) *frames {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -108,7 +109,32 @@ type Permit struct {
 	Copy    CopyRewriter  // rewrites COPY data; nil if it passes as it is
 	MaxRows int64         // 0: no limit
 	Timeout time.Duration // 0: no limit
+	Memo    *Memo         // of the same statement's last execution; nil without one
 	Data    any           // the guard's
+}
+
+// Memo remembers how a statement's result was described, so that it need not
+// be read again while the server says the same. The zero Memo remembers
+// nothing. It belongs to one session.
+type Memo struct {
+	body   []byte // of the RowDescription
+	fields *[]Field
+}
+
+// read reads a RowDescription's body. The same description gives the same
+// fields.
+func (m *Memo) read(body []byte) (*[]Field, error) {
+	if m != nil && m.fields != nil && bytes.Equal(m.body, body) {
+		return m.fields, nil
+	}
+	fields, err := decodeFields(body)
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
+		m.body, m.fields = append(m.body[:0], body...), &fields
+	}
+	return &fields, nil
 }
 
 // Field describes one column of a result.

@@ -9,6 +9,7 @@ const reservedPrefix = "_postern"
 type prepared struct {
 	text   *Text
 	fields atomic.Pointer[[]Field] // its columns in text format, once described
+	memo   Memo                    // of the upstream loop
 }
 
 // portal is a portal or cursor: a statement with its parameters.

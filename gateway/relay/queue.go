@@ -65,6 +65,19 @@ type entry struct {
 	completed int         // statements of a Query that succeeded; guarded by the queue's lock
 }
 
+// memo is where the description of its result is remembered, nil for nowhere.
+func (e *entry) memo() *Memo {
+	switch {
+	case e.prepared != nil:
+		return &e.prepared.memo
+	case e.portal != nil:
+		return &e.portal.prepared.memo
+	case e.permit != nil:
+		return e.permit.Memo
+	}
+	return nil
+}
+
 // copyState says whether the server is reading COPY data.
 type copyState uint8
 
@@ -81,7 +94,7 @@ type queue struct {
 	changed  sync.Cond
 	task     *netloop.Task // the client loop's, which alone waits; nil: it waits for changed
 	waiting  bool          // the client loop waits
-	entries  []*entry // oldest first, entries[head:]
+	entries  []*entry      // oldest first, entries[head:]
 	head     int
 	skipping bool     // the server ignores everything until Sync
 	ignored  []*entry // executions that came while it did, or were cancelled in time: to be reported as skipped

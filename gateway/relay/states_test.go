@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgproto3/v2"
 
+	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/relay"
@@ -289,7 +290,7 @@ func relayTo(t *testing.T, c *pgtest.Cluster) *rawConversation {
 		}
 		return nil
 	}}
-	s := relay.New(relay.Config{Client: server, Upstream: upstreamOf(t, c), Guard: g, Logger: slog.New(slog.DiscardHandler)})
+	s := relay.New(relay.Config{Client: netloop.Wrap(server), Upstream: upstreamOf(t, c), Guard: g, Loops: loops, Logger: slog.New(slog.DiscardHandler)})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -67,7 +67,7 @@ func (u *upstreamLoop) loop() error {
 		if err := u.flush(); err != nil {
 			return err
 		}
-		if err := u.lane.fill(u.in, &u.out); err != nil {
+		if err := u.fill(u.in, &u.out); err != nil {
 			return lostBy(err, errUpstreamLeft)
 		}
 	}
@@ -199,15 +199,15 @@ func (u *upstreamLoop) description(e *entry, p piece) error {
 		}
 		return nil
 	case 'T':
-		fields, err := decodeFields(p.body())
+		fields, err := e.memo().read(p.body())
 		if err != nil {
 			return err
 		}
 		if e.prepared != nil {
-			e.prepared.fields.Store(&fields)
+			e.prepared.fields.Store(fields)
 		}
 		if e.portal != nil {
-			e.portal.fields.Store(&fields)
+			e.portal.fields.Store(fields)
 		}
 	case 'n':
 	default:
@@ -265,11 +265,11 @@ func (u *upstreamLoop) silently(e *entry, p piece) error {
 }
 
 func (u *upstreamLoop) rowDescription(e *entry, p piece) error {
-	fields, err := decodeFields(p.body())
+	fields, err := e.memo().read(p.body())
 	if err != nil {
 		return err
 	}
-	if err := u.plan(e, fields); err != nil {
+	if err := u.plan(e, *fields); err != nil {
 		return err
 	}
 	if !e.hidden {

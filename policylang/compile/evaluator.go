@@ -71,6 +71,12 @@ func (p *Program) side(subject *policylang.Subject, delegated bool, session *pol
 	return s
 }
 
+// Textual reports whether a decision may depend on the text of a statement
+// beyond its facts.
+func (e *Evaluator) Textual() bool {
+	return slices.ContainsFunc(e.sides, func(s side) bool { return s.class.textual })
+}
+
 // Decide decides about one execution of a statement. The decision must not be
 // changed. It is the same for the same facts, as long as no condition that
 // mentions now says otherwise. Facts must not change once they were passed.

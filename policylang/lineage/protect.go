@@ -173,6 +173,17 @@ func (p *Protection) columnLabel(r *policylang.CatalogRelation, attnum int16) la
 	return label{}
 }
 
+// Names reports whether a relation of that name, in any schema, has a protected
+// column.
+func (p *Protection) Names(relation string) bool {
+	for id := range p.entries {
+		if r := p.cat.Relation(id.Relation); r == nil || r.Name == relation {
+			return true
+		}
+	}
+	return false
+}
+
 // Columns returns every protected column of tables, and of views that a policy
 // names, sorted. What other views derive from them is not listed.
 func (p *Protection) Columns() []policylang.ColumnID {

@@ -38,7 +38,7 @@ type Conn struct {
 
 // Attach gives the connection to a loop, whose task reads from it.
 func (c *Conn) Attach(l *Loop, reader *Task) error {
-	raw, err := c.TCPConn.SyscallConn()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("give a connection to a loop: %w", err)
 	}

@@ -1,7 +1,9 @@
 package netloop
 
 import (
+	"fmt"
 	"iter"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -33,9 +35,18 @@ func (l *Loop) Task(f func()) *Task {
 	t := &Task{loop: l}
 	t.next, _ = iter.Pull(func(yield func(turn) bool) {
 		t.yield = yield
+		defer keepStack()
 		f()
 	})
 	return t
+}
+
+// keepStack makes the stack of a task that panics part of the panic, which goes
+// on in the loop.
+func keepStack() {
+	if p := recover(); p != nil {
+		panic(fmt.Sprintf("%v\n\nin a task:\n%s", p, debug.Stack()))
+	}
 }
 
 // Start lets a task run. Any goroutine may call it, once.
