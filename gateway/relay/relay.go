@@ -165,6 +165,9 @@ func (s *Session) say(cause error) {
 	if errors.As(cause, &r) {
 		_ = s.cfg.Client.SetWriteDeadline(time.Now().Add(time.Second))
 		s.client.last(r.AppendFatal(nil))
+		if s.clientSocket != nil && r.Code == refusal.MessageTooLarge { // it may be sending the rest
+			s.clientSocket.Discard(time.Second)
+		}
 	}
 	if s.queue.busy() {
 		ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)

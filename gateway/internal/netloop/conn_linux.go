@@ -267,6 +267,26 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// Discard drops what the other side still sends, for as long, at most, as it
+// takes it to read what was written last and leave: a connection that is closed
+// with bytes unread is reset, and what was written last is lost.
+func (c *Conn) Discard(most time.Duration) {
+	if c.loop == nil {
+		return
+	}
+	const step = 5 * time.Millisecond
+	buf := make([]byte, 16<<10)
+	for end := time.Now().Add(most); time.Now().Before(end); {
+		n, errno := recv(c.fd, buf)
+		switch {
+		case errno == syscall.EAGAIN:
+			time.Sleep(step)
+		case errno != 0 || n == 0:
+			return
+		}
+	}
+}
+
 // linger waits until nothing is pending, at most that long.
 func (c *Conn) linger(d time.Duration) {
 	const step = 5 * time.Millisecond

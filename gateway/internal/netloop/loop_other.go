@@ -2,7 +2,10 @@
 
 package netloop
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Loop does not exist here.
 type Loop struct{}
@@ -23,6 +26,9 @@ func (*Conn) waitsFor(*Task) bool { return false }
 
 // Attach is never called: there is no loop.
 func (*Conn) Attach(*Loop, *Task) error { return nil }
+
+// Discard does nothing.
+func (*Conn) Discard(time.Duration) {}
 
 // Pending is never true.
 func (*Conn) Pending() bool { return false }
