@@ -265,7 +265,7 @@ func (r *bundleResource) Read(ctx context.Context, req resource.ReadRequest, res
 }
 
 // Delete implements resource.Resource. A bundle that was ever released stays as
-// part of history.
+// part of history, and one that the token's role may not delete stays too.
 func (r *bundleResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	var digest types.String
 	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("digest"), &digest)...)
@@ -273,6 +273,11 @@ func (r *bundleResource) Delete(ctx context.Context, req resource.DeleteRequest,
 		return
 	}
 	err := r.session.client.DeleteBundle(ctx, digest.ValueString())
+	if errors.Is(err, client.ErrForbidden) {
+		resp.Diagnostics.AddWarning("The bundle "+digest.ValueString()+" stays on the control plane",
+			explain(err)+" It is immutable and touches no traffic.")
+		return
+	}
 	if err != nil && !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrExists) {
 		resp.Diagnostics.AddError("Cannot delete the bundle "+digest.ValueString(), explain(err))
 	}

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -164,6 +165,27 @@ func TestBundleProblems(t *testing.T) {
 	}
 }
 
+// What can never have an effect is no mistake in itself: the plan warns of it,
+// on the map that has it.
+func TestBundleWarnings(t *testing.T) {
+	p := newLab(t).protocol(t)
+	config := bundleOf(map[string]any{"read": "statement.read_only", "never": "statement.read_only && !statement.read_only"})
+	rules, _ := config["query_rules"].(map[string]any)
+	rules["shut"] = map[string]any{"when": "statement.read_only", "effect": "deny"}
+	plan := p.plan("postern_bundle", nil, config)
+	if plan.errors != "" {
+		t.Fatal(plan.errors)
+	}
+	for _, want := range []string{
+		`AttributeName("query_rules") | query_rule.never.when: `, "the rule never matches",
+		`AttributeName("query_rules") | query_rule.read.when: `, `"shut" denies`,
+	} {
+		if !strings.Contains(plan.warnings, want) {
+			t.Errorf("warnings lack %s:\n%s", want, plan.warnings)
+		}
+	}
+}
+
 func TestBundleKeyIsTheName(t *testing.T) {
 	p := newLab(t).protocol(t)
 	config := bundleOf(nil)
@@ -215,6 +237,27 @@ func TestBundleDisappears(t *testing.T) {
 	l.control.RemoveBundle(text(t, state.value, "digest"))
 	if gone, failed := p.refresh("postern_bundle", state); gone != nil || failed != "" {
 		t.Errorf("refresh kept the bundle (%s)", failed)
+	}
+}
+
+// A token for one gateway alone may upload a bundle and not delete it: to
+// destroy it leaves it there, and says so.
+func TestBundleDeleteForbidden(t *testing.T) {
+	l := newLab(t)
+	p := l.protocol(t)
+	state := p.mustApply("postern_bundle", nil, bundleOf(map[string]any{"read": "true"}))
+	l.control.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodDelete {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	if gone, failed := p.apply("postern_bundle", state, nil); gone != nil || failed != "" {
+		t.Errorf("destroy: %s", failed)
+	}
+	if _, ok := l.control.Bundle(text(t, state.value, "digest")); !ok {
+		t.Error("the bundle is gone")
 	}
 }
 

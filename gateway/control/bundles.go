@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -25,16 +26,9 @@ func (s *Server) listBundles(w http.ResponseWriter, r *http.Request, _ *caller) 
 // all.
 func (s *Server) getBundle(w http.ResponseWriter, r *http.Request, c *caller) error {
 	digest := r.PathValue("digest")
-	// An author for one gateway reads what it has uploaded, and knows its digest.
-	allowed := c.Has(readers()...) || c.HasForSome(api.RoleAuthor)
-	for _, gateway := range c.gateways() {
-		if allowed {
-			break
-		}
-		var err error
-		if allowed, err = s.store.Released(r.Context(), gateway, digest); err != nil {
-			return err
-		}
+	allowed, err := s.mayRead(r.Context(), c, digest)
+	if err != nil {
+		return err
 	}
 	if !allowed && len(c.gateways()) == 0 {
 		return refuse(http.StatusForbidden, api.CodeForbidden, strconv.Quote(c.Name)+" may not do this",
@@ -52,6 +46,21 @@ func (s *Server) getBundle(w http.ResponseWriter, r *http.Request, c *caller) er
 	w.Header().Set("ETag", etag(digest))
 	_, _ = w.Write(data) // the caller has left: nobody to tell
 	return nil
+}
+
+// mayRead reports whether a caller may know what is in a bundle: readers may, an
+// author for one gateway (it reads what it has uploaded, and knows its digest),
+// and whoever a gateway of theirs was released it to.
+func (s *Server) mayRead(ctx context.Context, c *caller, digest string) (bool, error) {
+	if c.Has(readers()...) || c.HasForSome(api.RoleAuthor) {
+		return true, nil
+	}
+	for _, gateway := range c.gateways() {
+		if released, err := s.store.Released(ctx, gateway, digest); released || err != nil {
+			return released, err
+		}
+	}
+	return false, nil
 }
 
 func (s *Server) putBundle(w http.ResponseWriter, r *http.Request, c *caller) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/policylang"
@@ -15,7 +16,7 @@ import (
 // have no SQL parser, before they publish. Nothing that runs is decided here.
 // Callers wait for each other, so that gateways in the same process keep most
 // of the processors.
-func (s *Server) decide(w http.ResponseWriter, r *http.Request, _ *caller) error {
+func (s *Server) decide(w http.ResponseWriter, r *http.Request, c *caller) error {
 	var in api.DecisionsInput
 	if err := readJSON(r, &in); err != nil {
 		return err
@@ -23,7 +24,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, _ *caller) error
 	if len(in.Tests) > api.MaxDecisions {
 		return invalid("%d requests are more than %d", len(in.Tests), api.MaxDecisions)
 	}
-	policy, err := s.policyOf(r, &in)
+	policy, err := s.policyOf(r, &in, c)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, _ *caller) error
 }
 
 // policyOf is the policy that the input gives, or names by its digest.
-func (s *Server) policyOf(r *http.Request, in *api.DecisionsInput) (policylang.Policy, error) {
+func (s *Server) policyOf(r *http.Request, in *api.DecisionsInput, c *caller) (policylang.Policy, error) {
 	switch {
 	case (in.Bundle == "") == (len(in.Policy) == 0):
 		return policylang.Policy{}, invalid("give either bundle or policy")
@@ -60,6 +61,13 @@ func (s *Server) policyOf(r *http.Request, in *api.DecisionsInput) (policylang.P
 			return policylang.Policy{}, invalid("the policy cannot be read: %s", err)
 		}
 		return p, nil
+	}
+	allowed, err := s.mayRead(r.Context(), c, in.Bundle)
+	if err != nil {
+		return policylang.Policy{}, err
+	}
+	if !allowed {
+		return policylang.Policy{}, missing("bundle " + strconv.Quote(in.Bundle))
 	}
 	sealed, err := s.store.Bundle(r.Context(), in.Bundle)
 	if err != nil {

@@ -97,10 +97,11 @@ func TestDecisionsRefuse(t *testing.T) {
 		{"no policy", api.DecisionsInput{Policy: []byte(`{"version":1}`)}, http.StatusUnprocessableEntity, api.CodeInvalid},
 		{"a policy that does not compile", api.DecisionsInput{Policy: uncompilable}, http.StatusUnprocessableEntity, api.CodeInvalid},
 		{"no such bundle", api.DecisionsInput{Bundle: "sha256:0"}, http.StatusNotFound, api.CodeNotFound},
+		{"somebody else's bundle", api.DecisionsInput{Bundle: b.stored("one")}, http.StatusNotFound, api.CodeNotFound},
 		{"too many", api.DecisionsInput{Policy: canonical, Tests: make([]policylang.Test, api.MaxDecisions+1)}, http.StatusUnprocessableEntity, api.CodeInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b.want(b.do(b.token(api.RoleViewer), "POST /v1/decisions", tt.body), tt.status, tt.code)
+			b.want(b.do(b.token(api.ScopedRole(api.RoleViewer, "gw")), "POST /v1/decisions", tt.body), tt.status, tt.code)
 		})
 	}
 	b.want(b.do(b.token(api.GatewayRole("gw")), "POST /v1/decisions", api.DecisionsInput{}), http.StatusForbidden, api.CodeForbidden)

@@ -50,7 +50,7 @@ func (s *Server) routes() []route {
 		{pattern: "PUT /v1/bundles/{digest}", roles: authors, scoped: true, limit: bundle.MaxBundleSize, handle: s.putBundle},
 		{pattern: "DELETE /v1/bundles/{digest}", roles: authors, handle: s.deleteBundle},
 
-		{pattern: "POST /v1/decisions", roles: readers, limit: api.MaxDecisionsBody, handle: s.decide},
+		{pattern: "POST /v1/decisions", roles: readers, scoped: true, limit: api.MaxDecisionsBody, handle: s.decide},
 
 		{pattern: "GET /v1/gateways", roles: readers, scoped: true, handle: s.listGateways},
 		{pattern: "GET /v1/gateways/{gateway}/release", roles: readers, gateway: true, handle: s.getRelease},

@@ -244,8 +244,9 @@ func (d *door) session(t *testing.T, role, subject string) *pgx.Conn {
 // state is a Terraform configuration in a directory of its own, and its state.
 type state struct {
 	*stage
-	dir  string
-	vars []string
+	dir   string
+	vars  []string
+	token string // the control plane's, for it alone; the administrator's if empty
 }
 
 // state copies a story's configuration, and runs it with the variables, which
@@ -300,6 +301,9 @@ func (st *state) terraformContext(ctx context.Context, args ...string) (string, 
 	}
 	cmd := exec.CommandContext(ctx, "terraform", append(line, args[1:]...)...)
 	cmd.Dir, cmd.Env = st.dir, st.environment()
+	if st.token != "" {
+		cmd.Env = append(cmd.Env, "POSTERN_TOKEN="+st.token)
+	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

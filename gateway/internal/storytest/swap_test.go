@@ -153,6 +153,7 @@ func TestNeverBetween(t *testing.T) {
 		"two publishers":            twoPublishers,
 		"an apply that is killed":   killedApply,
 		"a control plane that dies": deadControlPlane,
+		"a death while publishing":  deathWhilePublishing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -330,6 +331,18 @@ func deadControlPlane(t *testing.T, w *swap) {
 	wantText(t, out.String(), "each the control plane") // reach, or Reach
 	tr.settle(t)
 	w.startControl(t)
+	w.must(t, "apply", toNew)
+	tr.wantEnd(t, "new", 1)
+}
+
+// The control plane dies while it publishes: nobody was told whether it did. It
+// did or it did not, whole, and apply finds out.
+func deathWhilePublishing(t *testing.T, w *swap) {
+	tr := w.door.drive(t)
+	cmd, _ := w.startApply(t, `target="swap revision 2"`)
+	w.plane.end(syscall.SIGKILL)
+	w.startControl(t)
+	_ = cmd.Wait() // it may have found out by itself
 	w.must(t, "apply", toNew)
 	tr.wantEnd(t, "new", 1)
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Error is a refusal by the control plane. It matches [ErrNotFound],
-// [ErrExists] and [ErrChanged] by its status.
+// Error is a refusal by the control plane. It matches [ErrForbidden],
+// [ErrNotFound], [ErrExists] and [ErrChanged] by its status.
 type Error struct {
 	Status  int
 	Code    string // stable, for programs
@@ -29,9 +29,10 @@ type sentinel int
 
 // The refusals that callers branch on.
 const (
-	ErrNotFound = sentinel(http.StatusNotFound)           // no such thing
-	ErrExists   = sentinel(http.StatusConflict)           // it is there already, or still needed
-	ErrChanged  = sentinel(http.StatusPreconditionFailed) // somebody else changed it
+	ErrForbidden = sentinel(http.StatusForbidden)          // the token's role may not do it
+	ErrNotFound  = sentinel(http.StatusNotFound)           // no such thing
+	ErrExists    = sentinel(http.StatusConflict)           // it is there already, or still needed
+	ErrChanged   = sentinel(http.StatusPreconditionFailed) // somebody else changed it
 )
 
 // Error returns the meaning of the status.
