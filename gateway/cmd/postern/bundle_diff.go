@@ -74,7 +74,7 @@ type objectChange struct {
 	Change     string            `json:"change"` // "add", "remove" or "change"
 	Kind       string            `json:"kind"`
 	Name       string            `json:"name"`
-	Leaning    string            `json:"leaning"` // "narrows", "widens", "either"
+	Leaning    leaning           `json:"leaning"`
 	Attributes []attributeChange `json:"attributes,omitempty"`
 }
 
@@ -117,8 +117,7 @@ func showDiff(out *output, before, after *policylang.Policy) error {
 func changeText(out *output, c objectChange) string {
 	var b strings.Builder
 	sign := map[string]cell{"add": {"+", styleGreen}, "remove": {"-", styleRed}, "change": {"~", styleYellow}}[c.Change]
-	leaning := map[string]string{"narrows": "narrows access", "widens": "may widen access", "either": "may narrow or widen access"}[c.Leaning]
-	fmt.Fprintf(&b, "%s %s %s  %s\n", out.paint(sign.style, sign.text), c.Kind, out.paint(styleBold, printable(fmt.Sprintf("%q", c.Name))), out.paint(styleFaint, leaning))
+	fmt.Fprintf(&b, "%s %s %s  %s\n", out.paint(sign.style, sign.text), c.Kind, out.paint(styleBold, printable(fmt.Sprintf("%q", c.Name))), out.paint(styleFaint, c.Leaning.inWords()))
 	for _, a := range c.Attributes {
 		switch c.Change {
 		case "add":
@@ -126,10 +125,41 @@ func changeText(out *output, c objectChange) string {
 		case "remove":
 			fmt.Fprintf(&b, "    %s = %s\n", a.Name, diffValue(a.Old))
 		default:
-			fmt.Fprintf(&b, "    %s: %s -> %s\n", a.Name, out.paint(styleRed, diffValue(a.Old)), out.paint(styleGreen, diffValue(a.New)))
+			b.WriteString(valueChange(out, a))
 		}
 	}
 	return b.String()
+}
+
+// valueChange shows two values of an attribute, on lines of their own if either
+// has several.
+func valueChange(out *output, a attributeChange) string {
+	before, after := diffLines(a.Old), diffLines(a.New)
+	if len(before) == 1 && len(after) == 1 {
+		return fmt.Sprintf("    %s: %s -> %s\n", a.Name, out.paint(styleRed, diffValue(a.Old)), out.paint(styleGreen, diffValue(a.New)))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "    %s:\n", a.Name)
+	for _, line := range before {
+		fmt.Fprintf(&b, "      %s\n", out.paint(styleRed, "- "+line))
+	}
+	for _, line := range after {
+		fmt.Fprintf(&b, "      %s\n", out.paint(styleGreen, "+ "+line))
+	}
+	return b.String()
+}
+
+// diffLines is the lines of a text, or the one of another value.
+func diffLines(v any) []string {
+	text, ok := v.(string)
+	if !ok {
+		return []string{diffValue(v)}
+	}
+	var lines []string
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		lines = append(lines, printable(line))
+	}
+	return lines
 }
 
 func diffValue(v any) string {
@@ -154,10 +184,10 @@ func diffPolicies(before, after *policylang.Policy) ([]objectChange, error) {
 		var err error
 		switch {
 		case !old:
-			c.Change, c.Leaning = "add", leaning(n, true)
+			c.Change, c.Leaning = "add", addLeaning(n)
 			c.Attributes, err = attributeChanges(blank(n), n)
 		case !now:
-			c.Change, c.Leaning = "remove", leaning(o, false)
+			c.Change, c.Leaning = "remove", addLeaning(o).mirrored()
 			c.Attributes, err = attributeChanges(o, blank(o))
 		default:
 			c.Change, c.Leaning = "change", changeLeaning(o, n)
@@ -250,45 +280,4 @@ func attributes(o policylang.Object) (map[string]any, error) {
 		return nil, fmt.Errorf("read definition: %w", err)
 	}
 	return out, nil
-}
-
-// leaning says which way it leans to add an object, or to remove it.
-func leaning(o policylang.Object, add bool) string {
-	grants := false
-	switch o := o.(type) {
-	case *policylang.QueryRule:
-		if o.Mode == policylang.ModeObserve {
-			return "narrows"
-		}
-		grants = o.Effect == policylang.EffectAllow
-	case *policylang.MaskingPolicy:
-	case *policylang.Identity:
-		grants = true
-	default:
-		return "either"
-	}
-	if grants == add {
-		return "widens"
-	}
-	return "narrows"
-}
-
-// changeLeaning says which way a change leans. What cannot be told from the
-// objects alone leans either way.
-func changeLeaning(before, after policylang.Object) string {
-	b, isRule := before.(*policylang.QueryRule)
-	a, stillRule := after.(*policylang.QueryRule)
-	if !isRule || !stillRule || b.When != a.When {
-		return "either"
-	}
-	strictness := map[policylang.Effect]int{policylang.EffectAllow: 0, policylang.EffectHold: 1, policylang.EffectDeny: 2}
-	from, known := strictness[b.Effect]
-	to, alsoKnown := strictness[a.Effect]
-	switch {
-	case !known || !alsoKnown || b.Mode != a.Mode || from == to:
-		return "either"
-	case to > from:
-		return "narrows"
-	}
-	return "widens"
 }

@@ -85,19 +85,36 @@ func loadPolicy(paths []string, gateway string) (*source.File, *compile.Program,
 }
 
 // mustLoadPolicy is loadPolicy for commands that need a policy without errors.
-// It prints the problems to the command's error output.
+// It prints the problems to the command's error output or, if there are errors
+// and JSON is wanted, as its result.
 func mustLoadPolicy(cmd *cobra.Command, paths []string, gateway string) (*source.File, *compile.Program, error) {
 	file, program, problems, err := loadPolicy(paths, gateway)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := printProblems(newOutput(cmd.ErrOrStderr()), file, problems); err != nil {
-		return nil, nil, err
-	}
 	if program == nil {
-		return nil, nil, problemCount(problems)
+		return nil, nil, refusePolicy(cmd, file, problems)
 	}
-	return file, program, nil
+	return file, program, printProblems(newOutput(cmd.ErrOrStderr()), file, problems)
+}
+
+// refusedData is what a command that needs a policy without errors gives as
+// JSON for one that has some.
+type refusedData struct {
+	Problems []problemData `json:"problems"`
+}
+
+// refusePolicy prints what is wrong with a policy, and returns the error of a
+// command that cannot go on.
+func refusePolicy(cmd *cobra.Command, file *source.File, problems []policylang.Problem) error {
+	out, err := outputOf(cmd)
+	if err != nil {
+		return err
+	}
+	err = out.show(refusedData{problemsData(problems)}, func() error {
+		return printProblems(newOutput(cmd.ErrOrStderr()), file, problems)
+	})
+	return errors.Join(problemCount(problems), err)
 }
 
 // problemCount is the error of a command that found problems and printed them.

@@ -76,8 +76,7 @@ func runPolicyTest(cmd *cobra.Command, paths []string, o testOptions) error {
 		return err
 	}
 	if policylang.HasErrors(run.problems) {
-		err := printProblems(newOutput(cmd.ErrOrStderr()), run.file, run.problems)
-		return errors.Join(problemCount(run.problems), err, run.writeReports(o))
+		return errors.Join(refusePolicy(cmd, run.file, run.problems), run.writeReports(o))
 	}
 	report := run.report
 	data := testData{
