@@ -27,7 +27,8 @@ func (s *site) secure(t *testing.T) string {
 	template := &x509.Certificate{
 		Subject:      pkix.Name{CommonName: "conformance"}, // Java reads no certificate without an issuer
 		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
+		DNSNames: []string{"localhost"}, // what node-postgres asks for when it connects again
+		IsCA:     true, BasicConstraintsValid: true,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

@@ -49,9 +49,10 @@ const (
 
 // Gateway is a running gateway.
 type Gateway struct {
-	Address string // host:port
-	CAFile  string // PEM: the certificate that clients trust
-	Server  *gateway.Server
+	Address  string // host:port
+	CAFile   string // PEM: the certificate that clients trust
+	Evidence string // the journal's directory
+	Server   *gateway.Server
 
 	issuer   *demoissuer.Issuer
 	live     *livepolicy.Live
@@ -62,8 +63,14 @@ type Gateway struct {
 // New starts a gateway without a policy, which stops when the test ends.
 func New(tb testing.TB, logs ...io.Writer) *Gateway {
 	tb.Helper()
+	return NewLimited(tb, gateway.Limits{}, logs...)
+}
+
+// NewLimited is New for a gateway with limits of its own.
+func NewLimited(tb testing.TB, limits gateway.Limits, logs ...io.Writer) *Gateway {
+	tb.Helper()
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(logs...), nil))
-	g := &Gateway{}
+	g := &Gateway{Evidence: tb.TempDir()}
 	g.issuer = must(demoissuer.Start(demoissuer.Config{}))(tb)
 	tb.Cleanup(func() { _ = g.issuer.Close() })
 	g.key = must(bundle.GenerateKey(name))(tb)
@@ -71,12 +78,12 @@ func New(tb testing.TB, logs ...io.Writer) *Gateway {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	journal := must(evidence.Open(evidence.Config{Dir: tb.TempDir(), Origin: name, Key: signer, Logger: log}))(tb)
+	journal := must(evidence.Open(evidence.Config{Dir: g.Evidence, Origin: name, Key: signer, Logger: log}))(tb)
 	tb.Cleanup(func() { _ = journal.Close() })
 	g.live = must(livepolicy.Open(livepolicy.Config{Gateway: name, Trusted: must(bundle.NewKeyRing(g.key.PublicKey()))(tb), Logger: log}))(tb)
 	cert := g.certificate(tb)
 	g.Server = gateway.New(gateway.Config{
-		Name: name, Live: g.live, Journal: journal, Approvals: nobody{}, Logger: log,
+		Name: name, Live: g.live, Journal: journal, Approvals: nobody{}, Logger: log, Limits: limits,
 		Authenticator: authenticate.New(authenticate.Config{AllowLoopbackHTTP: true, Logger: log, Issuers: func() []policylang.Issuer {
 			if p := g.live.Current(); p != nil {
 				return p.Program.Gateway().Issuers
@@ -111,7 +118,8 @@ func (g *Gateway) certificate(tb testing.TB) tls.Certificate {
 	template := &x509.Certificate{
 		Subject:      pkix.Name{CommonName: name},
 		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
+		DNSNames: []string{"localhost"},
+		IsCA:     true, BasicConstraintsValid: true,
 	}
 	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))(tb)
 	g.CAFile = filepath.Join(tb.TempDir(), "ca.pem")

@@ -85,4 +85,4 @@ await step('reserved', async () => {
   r.release();
   return out;
 });
-await sql.end();
+await sql.end({ timeout: 10 });
