@@ -1,16 +1,76 @@
 package soaktest
 
 import (
+	"bufio"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"strings"
 	"sync"
+	"testing"
 
 	"github.com/jackc/pgproto3/v2"
 )
 
 // idleRole is the role whose sessions no real server holds.
 const idleRole = "idle"
+
+// realServer is the environment variable that makes the test's program an
+// upstream before the server of that address.
+const realServer = "SOAK_REAL_SERVER"
+
+func TestMain(m *testing.M) {
+	if address := os.Getenv(realServer); address != "" {
+		os.Exit(upstreamProcess(address))
+	}
+	os.Exit(m.Run())
+}
+
+// upstreamProcess is an upstream until its standard input ends.
+func upstreamProcess(address string) int {
+	u, err := newUpstream(address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(u.listener.Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	u.close()
+	return 0
+}
+
+// startUpstream starts an upstream in a process of its own, whose descriptors
+// and memory are not counted with the gateway's, and returns its address.
+func startUpstream(t *testing.T, server string) *net.TCPAddr {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), realServer+"="+server)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("start the upstream: %v", err)
+	}
+	address, err := net.ResolveTCPAddr("tcp", strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
 
 // upstream stands before PostgreSQL: it answers the sessions of idleRole itself,
 // since thousands of real backends would not fit the machine, and passes all
@@ -42,13 +102,6 @@ func (u *upstream) close() {
 	}
 	u.mu.Unlock()
 	u.all.Wait()
-}
-
-// open reports how many connections there are.
-func (u *upstream) open() int {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return len(u.conns)
 }
 
 func (u *upstream) track(c net.Conn, on bool) {
