@@ -194,6 +194,7 @@ var deliberate = []struct {
 	{regexp.MustCompile(`SSL SYSCALL error: EOF detected|SSL connection has been closed unexpectedly`), "SSL connection lost"},
 	// SET is allowed for known parameters alone.
 	{regexp.MustCompile(`unrecognized configuration parameter "nothing"|the parameter nothing may not be changed through the gateway`), "no such parameter"},
+	{regexp.MustCompile(`\n(psql:\S+ )?HINT:  Leave it as it is, or have the owner[^\n]*`), ""},
 }
 
 // normalise replaces what differs between two runs of the same program.
