@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,8 @@ type Config struct {
 	Authenticator *authenticate.Authenticator
 	Journal       *evidence.Journal
 	Login         Login
+	CINetworks    []netip.Prefix // of jobs: a person's session from there is suspicious
+	Upstream      upstream.Means
 	Approvals     Approvals  // nil: statements that a rule holds are refused
 	MaskKeys      *mask.Keys // nil: the transforms hash and token redact
 	Limits        Limits
@@ -70,6 +73,7 @@ type Server struct {
 	protections protections
 	detections  detections
 	sessions    registry
+	sightings   sightings
 	revoked     atomic.Pointer[revocations]
 	connected   atomic.Int64
 	loops       *netloop.Loops // of Serve
@@ -204,7 +208,7 @@ func (s *Server) catalogConnection(ctx context.Context, database string) (*pgcon
 		return nil, errors.New("there is no policy to say where the database is")
 	}
 	target := &policy.Program.Gateway().Upstream
-	return upstream.Connect(ctx, target, upstream.Login{Role: target.CatalogRole, Database: database})
+	return upstream.Connect(ctx, target, upstream.Login{Role: target.CatalogRole, Database: database, Means: s.cfg.Upstream})
 }
 
 var _ relay.Guard = (*guard)(nil)

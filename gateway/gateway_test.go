@@ -160,8 +160,11 @@ type bench struct {
 	address  *net.TCPAddr
 	roots    *x509.CertPool
 	logs     *logBuffer
+	server   *gateway.Server
 	stop     func()          // ends the server
 	stopped  <-chan struct{} // when it has ended
+
+	certificate *x509.Certificate // the gateway's own
 }
 
 type logBuffer struct {
@@ -195,6 +198,7 @@ func newBench(t *testing.T, policy *policylang.Policy, change ...func(*gateway.C
 	b.live = must(livepolicy.Open(livepolicy.Config{Gateway: "test", Trusted: must(bundle.NewKeyRing(b.key.PublicKey()))(t), Logger: log}))(t)
 	cert, roots := testCertificate(t)
 	b.roots = roots
+	b.certificate = must(x509.ParseCertificate(cert.Certificate[0]))(t)
 	auth := authenticate.New(authenticate.Config{AllowLoopbackHTTP: true, Logger: log, Issuers: func() []policylang.Issuer {
 		if p := b.live.Current(); p != nil {
 			return p.Program.Gateway().Issuers
@@ -210,6 +214,7 @@ func newBench(t *testing.T, policy *policylang.Policy, change ...func(*gateway.C
 		c(&cfg)
 	}
 	server := gateway.New(cfg)
+	b.server = server
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	address, ok := l.Addr().(*net.TCPAddr)
 	if !ok {

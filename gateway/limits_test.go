@@ -38,7 +38,7 @@ func (b *bench) rawTLS() net.Conn {
 	b.t.Helper()
 	plain := must(net.Dial("tcp", b.address.String()))(b.t)
 	conn := tls.Client(plain, &tls.Config{RootCAs: b.roots, ServerName: "127.0.0.1", NextProtos: []string{"postgresql"}})
-	b.t.Cleanup(func() { conn.Close() })
+	b.t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		b.t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("session", func(t *testing.T) {
 		b := newBench(t, testPolicy(), limited(gateway.Limits{SessionTTL: 300 * time.Millisecond}))
-		if e := b.read(b.rawLogin("ben"), 'E'); !strings.Contains(e, "C57P01\x00") || !strings.Contains(e, "longest time") {
+		if e := b.read(b.rawLogin("ana"), 'E'); !strings.Contains(e, "C57P01\x00") || !strings.Contains(e, "longest time") {
 			t.Errorf("error %q", e)
 		}
 	})

@@ -49,6 +49,7 @@ func (s *session) authenticate(ctx context.Context, client *accept.Client, polic
 	s.view.Store(v)
 	s.server.cfg.Metrics.Login(s.method, "")
 	s.log = s.log.With(slog.String("session", s.info.ID), slog.String("identity", v.subject.Name))
+	s.lookAround(ctx)
 	return nil
 }
 

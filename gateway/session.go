@@ -47,6 +47,7 @@ type session struct {
 type view struct {
 	policy    *livepolicy.Policy
 	subject   *policylang.Subject
+	signs     []string // of impersonation
 	evaluator *compile.Evaluator
 }
 
@@ -93,6 +94,7 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.L
 	if err != nil {
 		return "", refuse(client.Conn, s.inTime(client.Conn, err))
 	}
+	defer live.leave(up, &policy.Program.Gateway().Upstream)
 	return metrics.ConnectionSession, live.run(ctx, client, up)
 }
 
@@ -209,7 +211,9 @@ func (s *session) see(policy *livepolicy.Policy) (*view, *refusal.Refusal) {
 	if r := s.revoked(subject); r != nil {
 		return nil, r
 	}
-	return &view{policy: policy, subject: subject, evaluator: policy.Program.Evaluator(subject, s.info)}, nil
+	info := *s.info
+	info.Signs = s.signs(subject)
+	return &view{policy: policy, subject: subject, signs: info.Signs, evaluator: policy.Program.Evaluator(subject, &info)}, nil
 }
 
 // adopt makes a new policy the session's. A refusal says that the policy has
@@ -235,8 +239,10 @@ func (s *session) adopt(policy *livepolicy.Policy) *refusal.Refusal {
 
 // connect logs in upstream as the identity's role.
 func (s *session) connect(ctx context.Context, client *accept.Client, policy *livepolicy.Policy) (*upstream.Conn, error) {
-	up, err := upstream.Dial(ctx, &policy.Program.Gateway().Upstream, upstream.Login{
+	target := &policy.Program.Gateway().Upstream
+	up, err := upstream.Dial(ctx, target, upstream.Login{
 		Role: s.info.Role, Database: s.info.Database, Parameters: client.Startup.Parameters,
+		Session: s.info.ID, Means: s.server.cfg.Upstream,
 	})
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelError, "connect upstream", slog.Any("error", err))
@@ -246,8 +252,43 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 		_ = up.Close()
 		return nil, err
 	}
+	if !target.SessionTable {
+		return up, nil
+	}
+	if err := upstream.Introduce(ctx, target, s.server.cfg.Upstream, s.info.Database, up, s.person()); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "connect upstream", slog.Any("error", err))
+		_ = up.Close()
+		return nil, refusal.New(refusal.UpstreamUnavailable, "the gateway cannot tell the database who you are").
+			WithHint("Tell the owner of the gateway: postern.session in this database needs attention.")
+	}
 	return up, nil
 }
+
+// person is who the database is told is behind the session.
+func (s *session) person() upstream.Person {
+	subject := s.view.Load().subject
+	p := upstream.Person{Identity: subject.Name, Session: s.info.ID}
+	if subject.Actor != nil {
+		p.Actor = subject.Actor.Name
+	}
+	return p
+}
+
+// leave takes back what the database was told. What is left behind by a
+// gateway that could not is of no use: it names a process of the server's that
+// has ended.
+func (s *session) leave(up *upstream.Conn, target *policylang.Upstream) {
+	if !target.SessionTable {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := upstream.Forget(ctx, target, s.server.cfg.Upstream, s.info.Database, up, s.person()); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "leave the upstream", slog.Any("error", err))
+	}
+}
+
+const leaveTimeout = 5 * time.Second
 
 // run relays the session from its first ReadyForQuery to its end.
 func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.Conn) error {

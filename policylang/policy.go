@@ -51,7 +51,20 @@ type Upstream struct {
 	CA          string `json:"ca"`           // PEM file on the gateway's host; empty means the system's roots
 	Credentials string `json:"credentials"`  // "env:NAME", "file:/path", "vault:path": a reference, never the secret
 	CatalogRole string `json:"catalog_role"` // role that reads the catalog; "postern" unless set
+
+	Login        LoginMethod `json:"login,omitempty"`         // LoginPassword unless set
+	SessionTable bool        `json:"session_table,omitempty"` // tell postern.identity() who is behind each connection
 }
+
+// LoginMethod is how a gateway logs in to its upstream as an identity's role.
+type LoginMethod string
+
+// The ways to log in.
+const (
+	LoginPassword    LoginMethod = "password"    // by whatever the server asks for, with the password of the credentials
+	LoginSCRAM       LoginMethod = "scram"       // by SCRAM-SHA-256 alone, bound to the TLS connection
+	LoginCertificate LoginMethod = "certificate" // with a certificate that the gateway makes for each session
+)
 
 // Issuer is an OpenID Connect issuer whose tokens a gateway accepts or, with
 // SAMLMetadata, a SAML identity provider at which people sign in by way of the
@@ -271,6 +284,9 @@ func withGatewayDefaults(g Gateway) Gateway {
 	setDefault(&g.Upstream.Port, 5432)
 	setDefault(&g.Upstream.TLS, "verify-full")
 	setDefault(&g.Upstream.CatalogRole, "postern")
+	if g.Upstream.Login == LoginPassword {
+		g.Upstream.Login = "" // policies that don't say keep their digest
+	}
 	issuers := append([]Issuer{}, g.Issuers...)
 	slices.SortStableFunc(issuers, func(a, b Issuer) int { return strings.Compare(a.Name, b.Name) })
 	g.Issuers = issuers

@@ -34,4 +34,5 @@ type Session struct {
 	Reason          string // why, if the client said
 	Started         time.Time
 	TLS             bool
+	Signs           []string // that the credential is used by another than its owner; sorted
 }

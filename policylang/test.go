@@ -29,6 +29,7 @@ type TestSession struct {
 	SearchPath      []string `json:"search_path"`
 	ClientAddr      string   `json:"client_addr"`
 	ApplicationName string   `json:"application_name"`
+	Signs           []string `json:"signs"`
 	Reason          string   `json:"reason"`
 	TLS             bool     `json:"tls"`
 }

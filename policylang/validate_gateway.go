@@ -35,6 +35,21 @@ func (c checker) upstream(u *Upstream) {
 			`Write "env:NAME", "file:/path" or "vault:path". If this was a real secret, change it: it may have been stored with this file.`)
 	}
 	c.identifier("upstream.catalog_role", u.CatalogRole)
+	if enumeration(c, "upstream.login", u.Login, LoginPassword, LoginSCRAM, LoginCertificate) {
+		c.login(u)
+	}
+}
+
+// login checks that the connection allows for the way to log in.
+func (c checker) login(u *Upstream) {
+	switch {
+	case u.Login == LoginCertificate && u.TLS == "disable":
+		c.add("upstream.login", "a certificate needs an encrypted connection", `Set tls = "verify-full".`)
+	case u.Login == LoginSCRAM && u.TLS == "disable":
+		c.warn("upstream.login", "without TLS there is no channel that SCRAM could be bound to", `Set tls = "verify-full".`)
+	case u.Login == LoginSCRAM && u.Credentials == "":
+		c.add("upstream.credentials", "SCRAM needs a password for each role", `Say where the gateway finds it: "env:NAME", "file:/path" or "vault:path".`)
+	}
 }
 
 // transport checks how well the connection to the upstream is protected.

@@ -60,6 +60,15 @@ func gatewayAttributes() map[string]schema.Attribute {
 					Optional:            true,
 					MarkdownDescription: "Where the gateway finds the password: `env:NAME`, `file:/path` or `vault:path`. Never the secret itself.",
 				},
+				"login": schema.StringAttribute{
+					Optional: true,
+					MarkdownDescription: "How the gateway logs in as an identity's role: `password` (unless set), by whatever the server asks for; `scram`, by SCRAM-SHA-256 alone, bound to the TLS connection; " +
+						"`certificate`, with a certificate that it makes for each session.",
+				},
+				"session_table": schema.BoolAttribute{
+					Optional:            true,
+					MarkdownDescription: "Whether the gateway tells the database who is behind each connection, which `postern.identity()` then gives: for roles that several people share.",
+				},
 				"catalog_role": schema.StringAttribute{
 					Optional:            true,
 					MarkdownDescription: "Role that reads the catalog; `postern` unless set.",

@@ -41,11 +41,13 @@ var mayImport = map[string][]string{
 
 	"gateway/catalog":  {"policylang", "gateway/internal/*"},
 	"gateway/approve":  {"policylang", "gateway/internal/*"},
-	"gateway/upstream": {"policylang", "gateway/internal/*"},
+	"gateway/upstream": {"policylang", "gateway/upstream/vault", "gateway/internal/*"},
 
 	// What prepares a database, and looks at one, for a gateway.
-	"gateway/upstream/prepare":  {"policylang", "policylang/lineage"},
-	"gateway/upstream/discover": {"policylang", "gateway/mask/detect"},
+	"gateway/upstream/prepare":         {"policylang", "policylang/lineage"},
+	"gateway/upstream/vault":           {},
+	"gateway/upstream/vault/vaulttest": {},
+	"gateway/upstream/discover":        {"policylang", "gateway/mask/detect"},
 
 	"gateway/relay":       {"gateway/internal/*"},
 	"gateway/mask":        {"policylang", "gateway/mask/detect", "gateway/internal/*"},

@@ -65,6 +65,18 @@ if ! command -v gcc >/dev/null 2>&1; then
 	missing=1
 fi
 
+# pgaudit shows in the tests that the server itself sees the person.
+if [ "${1-}" = tests ] && [ -d /usr/lib/postgresql/15 ] && ! [ -e /usr/lib/postgresql/15/lib/pgaudit.so ]; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		say 'installing pgaudit with apt-get'
+		apt-get update -q >&2
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q postgresql-15-pgaudit >&2
+	else
+		say 'pgaudit is missing. On Debian, as root: apt-get install postgresql-15-pgaudit'
+		missing=1
+	fi
+fi
+
 if [ "${1-}" = tests ]; then
 	testacc/conformance/setup.sh || missing=1
 fi

@@ -123,6 +123,9 @@ func (a *Authenticator) BearerChallenge(issuer, scope string) []byte {
 		Scope         string `json:"scope"`
 	}{Status: "invalid_token", Scope: scope}
 	for _, i := range a.issuers() {
+		if i.SAMLMetadata != "" { // it has nothing to discover
+			continue
+		}
 		if i.Name == issuer || issuer == "" && i.Name != api.CredentialIssuer {
 			challenge.Configuration = strings.TrimSuffix(i.URL, "/") + "/.well-known/openid-configuration"
 			break

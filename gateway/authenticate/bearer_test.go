@@ -76,7 +76,7 @@ func FuzzParseBearer(f *testing.F) {
 func TestBearerChallenge(t *testing.T) {
 	a := New(Config{Issuers: func() []policylang.Issuer {
 		return []policylang.Issuer{
-			{Name: "postern", URL: "https://control.example"}, {Name: "corp", URL: "https://login.example/realm/"}, {Name: "jobs", URL: "https://ci.example"},
+			{Name: "acme", URL: "https://saml.example", SAMLMetadata: "<EntityDescriptor/>"}, {Name: "postern", URL: "https://control.example"}, {Name: "corp", URL: "https://login.example/realm/"}, {Name: "jobs", URL: "https://ci.example"},
 		}
 	}})
 	for issuer, want := range map[string]string{

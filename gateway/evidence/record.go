@@ -17,23 +17,24 @@ type Kind string
 
 // The kinds of record.
 const (
-	KindSessionStart Kind = "session_start" // a client was let in
-	KindSessionEnd   Kind = "session_end"   // its session ended; StmtNo is the count of its statements
-	KindStatement    Kind = "statement"     // a statement that was allowed
-	KindDenied       Kind = "denied"        // a statement, or a login, that was refused
-	KindHeld         Kind = "held"          // a statement began to wait for approval
-	KindApproval     Kind = "approval"      // what became of the wait
-	KindAdmin        Kind = "admin"         // somebody or something changed what the gateway enforces
-	KindEvidenceRead Kind = "evidence_read" // somebody read evidence
-	KindJournal      Kind = "journal"       // the journal about itself; Command says what
-	KindHeartbeat    Kind = "heartbeat"     // nothing happened for a while
+	KindSessionStart  Kind = "session_start" // a client was let in
+	KindSessionEnd    Kind = "session_end"   // its session ended; StmtNo is the count of its statements
+	KindStatement     Kind = "statement"     // a statement that was allowed
+	KindDenied        Kind = "denied"        // a statement, or a login, that was refused
+	KindHeld          Kind = "held"          // a statement began to wait for approval
+	KindApproval      Kind = "approval"      // what became of the wait
+	KindImpersonation Kind = "impersonation" // a sign that a credential is used by another than its owner; Reason says which
+	KindAdmin         Kind = "admin"         // somebody or something changed what the gateway enforces
+	KindEvidenceRead  Kind = "evidence_read" // somebody read evidence
+	KindJournal       Kind = "journal"       // the journal about itself; Command says what
+	KindHeartbeat     Kind = "heartbeat"     // nothing happened for a while
 )
 
 // Kinds lists the kinds.
 func Kinds() []Kind {
 	return []Kind{
 		KindSessionStart, KindSessionEnd, KindStatement, KindDenied, KindHeld, KindApproval,
-		KindAdmin, KindEvidenceRead, KindJournal, KindHeartbeat,
+		KindImpersonation, KindAdmin, KindEvidenceRead, KindJournal, KindHeartbeat,
 	}
 }
 

@@ -1,11 +1,15 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/posternhq/postern/gateway/upstream/vault"
+	"github.com/posternhq/postern/policylang"
 )
 
 // credentials are upstream passwords: lines of libpq's password file
@@ -16,27 +20,75 @@ type credentials struct {
 	lines  [][5]string
 }
 
-// readCredentials resolves a reference: "env:NAME" or "file:/path". An empty
-// reference means no password. Errors never hold what was read.
-func readCredentials(reference string) (credentials, error) {
-	scheme, rest, _ := strings.Cut(reference, ":")
+// credential is how one connection logs in.
+type credential struct {
+	user     string // the role, but for one that Vault has made in its place
+	password string // empty if there is none
+	lease    vault.Lease
+}
+
+// readCredential resolves the policy's reference for a login: "env:NAME",
+// "file:/path" or "vault:path". An empty reference means no password. Errors
+// never hold what was read.
+func readCredential(ctx context.Context, target *policylang.Upstream, login *Login) (credential, error) {
+	scheme, rest, _ := strings.Cut(target.Credentials, ":")
+	found := func(text string) (credential, error) {
+		password := parseCredentials(text).password(target.Host, target.Port, login.Database, login.Role)
+		return credential{user: login.Role, password: password}, nil
+	}
 	switch scheme {
 	case "":
-		return credentials{}, nil
+		return credential{user: login.Role}, nil
 	case "env":
 		value, ok := os.LookupEnv(rest)
 		if !ok {
-			return credentials{}, fmt.Errorf("read upstream credentials: the environment has no %s", rest)
+			return credential{}, fmt.Errorf("read upstream credentials: the environment has no %s", rest)
 		}
-		return parseCredentials(value), nil
+		return found(value)
 	case "file":
 		data, err := os.ReadFile(rest)
 		if err != nil {
-			return credentials{}, fmt.Errorf("read upstream credentials: %w", err)
+			return credential{}, fmt.Errorf("read upstream credentials: %w", err)
 		}
-		return parseCredentials(string(data)), nil
+		return found(string(data))
+	case "vault":
+		c, err := readVault(ctx, login.Means.Vault, rest, login.Role)
+		if err != nil {
+			return credential{}, fmt.Errorf("read upstream credentials: %w", err)
+		}
+		return c, nil
 	}
-	return credentials{}, errors.New("read upstream credentials: the reference starts with neither env: nor file: as it must")
+	return credential{}, errors.New("read upstream credentials: the reference starts with none of env:, file: and vault: as it must")
+}
+
+// readVault reads a role's credential from Vault. In the path {role} stands for
+// the role's name. The secret has a field "password", and "username" if it is of
+// the database engine, or a field of the role's name with its password.
+func readVault(ctx context.Context, client *vault.Client, path, role string) (credential, error) {
+	if client == nil {
+		return credential{}, errors.New("this gateway has no Vault: set VAULT_ADDR and a way to log in to it")
+	}
+	if strings.Contains(role, "/") && strings.Contains(path, "{role}") {
+		return credential{}, errors.New("the role's name cannot be a part of a path in Vault")
+	}
+	secret, err := client.Read(ctx, strings.ReplaceAll(path, "{role}", role))
+	if err != nil {
+		return credential{}, err
+	}
+	c := credential{user: role, lease: secret.Lease, password: secret.Data[role]}
+	username := secret.Data["username"]
+	switch {
+	case c.password != "":
+		return c, nil
+	case secret.Data["password"] == "":
+		return credential{}, fmt.Errorf("vault %s: the secret has neither a field password nor one of the role's name", path)
+	case secret.Lease.ID != "" && username != "":
+		c.user = username // made for this connection
+	case username != "" && username != role:
+		return credential{}, fmt.Errorf("vault %s: the secret is of another role than the identity's", path)
+	}
+	c.password = secret.Data["password"]
+	return c, nil
 }
 
 func parseCredentials(text string) credentials {

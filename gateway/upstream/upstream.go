@@ -17,6 +17,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,6 +31,8 @@ type Login struct {
 	Role       string
 	Database   string
 	Parameters map[string]string // startup parameters; see PassedOn
+	Session    string            // the client's, for the certificate; may be empty
+	Means      Means
 }
 
 // Conn is an authenticated connection, idle and outside a transaction.
@@ -42,6 +45,17 @@ type Conn struct {
 	cancelTLS  *tls.Config
 	pid        uint32
 	secret     []byte
+	started    string // when the server's process began, as it writes it
+
+	lease   *leaseKeeper // of a credential that was made for this connection; nil if none was
+	closing sync.Once
+}
+
+// Close closes the connection and gives back what was made for it.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.closing.Do(c.lease.release)
+	return err
 }
 
 // NetConn returns the connection underneath.
@@ -64,26 +78,43 @@ func PassedOn(name string) bool { return slices.Contains(passedOn, name) }
 // Dial connects and logs in. The error names the upstream and the cause, and
 // holds no secret.
 func Dial(ctx context.Context, target *policylang.Upstream, login Login) (*Conn, error) {
-	conn, err := Connect(ctx, target, login)
+	conn, credential, err := connect(ctx, target, login)
 	if err != nil {
 		return nil, err
 	}
-	return hijack(ctx, conn)
+	lease := keep(login.Means.Vault, credential.lease)
+	c, err := hijack(ctx, conn)
+	if err != nil {
+		lease.release()
+		return nil, err
+	}
+	c.lease = lease
+	return c, nil
 }
 
-// Connect is Dial for the gateway's own queries: it gives pgconn's connection.
+// Connect is Dial for the gateway's own queries: it gives pgconn's connection. A
+// credential that Vault made for it is not renewed, and ends by itself.
 func Connect(ctx context.Context, target *policylang.Upstream, login Login) (*pgconn.PgConn, error) {
+	conn, _, err := connect(ctx, target, login)
+	return conn, err
+}
+
+func connect(ctx context.Context, target *policylang.Upstream, login Login) (*pgconn.PgConn, credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	cfg, err := config(target, login)
+	secret, err := readCredential(ctx, target, &login)
 	if err != nil {
-		return nil, err
+		return nil, credential{}, err
+	}
+	cfg, err := config(target, login, secret)
+	if err != nil {
+		return nil, credential{}, err
 	}
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("connect to upstream %s:%d as %q: %w", target.Host, target.Port, login.Role, withoutConfig(err))
+		return nil, credential{}, fmt.Errorf("connect to upstream %s:%d as %q: %w", target.Host, target.Port, secret.user, withoutConfig(err))
 	}
-	return conn, nil
+	return conn, secret, nil
 }
 
 // withoutConfig strips pgconn's wrapper, which repeats the configuration.
@@ -99,29 +130,31 @@ func withoutConfig(err error) error {
 
 // config builds pgconn's configuration with every key set, so that nothing of
 // the gateway's own environment (PGPASSWORD, ~/.pgpass, services) enters it.
-func config(target *policylang.Upstream, login Login) (*pgconn.Config, error) {
-	secret, err := readCredentials(target.Credentials)
-	if err != nil {
-		return nil, err
-	}
+func config(target *policylang.Upstream, login Login, secret credential) (*pgconn.Config, error) {
 	tlsConfig, err := tlsConfig(target)
 	if err != nil {
 		return nil, err
 	}
+	if target.Login == policylang.LoginCertificate {
+		if err := login.Means.certify(tlsConfig, &login); err != nil {
+			return nil, err
+		}
+	}
 	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(target.Host, strconv.Itoa(target.Port))}
 	u.RawQuery = url.Values{
 		"sslmode": {"disable"}, "passfile": {os.DevNull}, "target_session_attrs": {"any"},
-		"user": {login.Role}, "dbname": {login.Database}, "connect_timeout": {"0"},
+		"user": {secret.user}, "dbname": {login.Database}, "connect_timeout": {"0"},
 		"sslcert": {""}, "sslkey": {""}, "sslrootcert": {""},
 	}.Encode()
 	cfg, err := pgconn.ParseConfig(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("configure upstream %s:%d: %w", target.Host, target.Port, err)
 	}
-	cfg.Host, cfg.Port, cfg.User, cfg.Database = target.Host, uint16(target.Port), login.Role, login.Database
+	cfg.Host, cfg.Port, cfg.User, cfg.Database = target.Host, uint16(target.Port), secret.user, login.Database
 	cfg.TLSConfig = tlsConfig
 	cfg.Fallbacks = nil
-	cfg.Password = secret.password(target.Host, target.Port, login.Database, login.Role)
+	cfg.Password = secret.password
+	cfg.RequireAuth, cfg.ChannelBinding = requirements(target, secret.password != "", tlsConfig != nil)
 	cfg.RuntimeParams = map[string]string{"client_encoding": "UTF8"}
 	for name, value := range login.Parameters {
 		if PassedOn(name) && name != "client_encoding" {
@@ -192,6 +225,15 @@ func verifyChain(roots *x509.CertPool) func([][]byte, [][]*x509.Certificate) err
 	}
 }
 
+// startedAt is when the server's process of a connection began.
+func startedAt(ctx context.Context, conn *pgconn.PgConn) (string, error) {
+	results, err := conn.Exec(ctx, startedSQL).ReadAll()
+	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+		return "", fmt.Errorf("ask when the connection began: %w", err)
+	}
+	return string(results[0].Rows[0][0]), nil
+}
+
 // searchPathSQL names the schemas that unqualified names are looked up in.
 const searchPathSQL = "SELECT unnest(pg_catalog.current_schemas(true))"
 
@@ -213,6 +255,10 @@ func hijack(ctx context.Context, conn *pgconn.PgConn) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}
+	started, err := startedAt(ctx, conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
 	if err := conn.SyncConn(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("settle the upstream connection: %w", err), conn.Close(context.WithoutCancel(ctx)))
 	}
@@ -225,6 +271,7 @@ func hijack(ctx context.Context, conn *pgconn.PgConn) (*Conn, error) {
 	}
 	return &Conn{
 		Conn: h.Conn, Parameters: h.ParameterStatuses, SearchPath: path,
-		cancelAddr: h.Conn.RemoteAddr().String(), cancelTLS: h.TLSConfig, pid: h.PID, secret: h.SecretKey,
+		cancelAddr: h.Conn.RemoteAddr().String(), cancelTLS: withoutCertificate(h.TLSConfig), pid: h.PID, secret: h.SecretKey,
+		started: started,
 	}, nil
 }

@@ -61,7 +61,7 @@ func TestDialRefused(t *testing.T) {
 		{"no TLS on the server", func(u *policylang.Upstream) { u.TLS = "verify-full" }, "ana", "TLS"},
 		{"missing file", func(u *policylang.Upstream) { u.Credentials = "file:/does/not/exist" }, "ana", "credentials"},
 		{"missing variable", func(u *policylang.Upstream) { u.Credentials = "env:POSTERN_TEST_NONE" }, "ana", "POSTERN_TEST_NONE"},
-		{"a literal secret", func(u *policylang.Upstream) { u.Credentials = "hunter2" }, "ana", "neither env: nor file:"},
+		{"a literal secret", func(u *policylang.Upstream) { u.Credentials = "hunter2" }, "ana", "none of env:, file: and vault:"},
 		{"down", func(u *policylang.Upstream) { u.Port = 1 }, "ana", "refused"},
 	}
 	for _, tt := range tests {

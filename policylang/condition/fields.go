@@ -70,6 +70,7 @@ func sessionFields() []field {
 		{name: "client_addr", doc: "The client's address without its port, as in `10.1.2.3` or `2001:db8::1`; empty if it has none.", text: known(clientAddr)},
 		{name: "application_name", doc: "What the client calls itself. It proves nothing.", text: known(func(in *Input) string { return in.Session.ApplicationName })},
 		{name: "reason", doc: "Why the client is here, if it said; else empty.", text: known(func(in *Input) string { return in.Session.Reason })},
+		{name: "signs", doc: "Signs that the credential is used by another than its owner: `shared_token`, one token from two addresses; `human_from_ci`, a person's from a network of jobs; `human_as_job`, a person's by a program that jobs run; `service_as_person`, a service's by a program that people use. They prove nothing.", list: func(in *Input) list { return list{items: in.Session.Signs} }},
 		{name: "started", doc: "When the session started.", moment: func(in *Input) time.Time { return in.Session.Started }},
 		{name: "tls", doc: "Whether the client's connection is encrypted.", flag: func(in *Input) Value { return valueOf(in.Session.TLS) }},
 	}

@@ -102,7 +102,7 @@ func (q *request) connect() error {
 	}
 	q.session = &policylang.Session{
 		ID: testSession, Database: cmp.Or(s.Database, testDatabase), Role: cmp.Or(s.Role, q.subject.DatabaseRole),
-		ClientAddr: addr, ApplicationName: s.ApplicationName, Reason: s.Reason, Started: q.now, TLS: s.TLS,
+		ClientAddr: addr, ApplicationName: s.ApplicationName, Signs: s.Signs, Reason: s.Reason, Started: q.now, TLS: s.TLS,
 	}
 	if g := q.program.Gateway(); g != nil {
 		q.session.Gateway = g.Name

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -20,6 +21,7 @@ type loginFlags struct {
 	oauthIssuer string
 	oauthScope  string
 	clientCAs   []string
+	ciNetworks  []string
 	inProcess   *pki.Authority // of a control plane in the same process
 }
 
@@ -29,6 +31,7 @@ func (f *loginFlags) add(cmd *cobra.Command) {
 	flags.StringToStringVar(&f.byName, "auth-for", nil, "how clients log in that connect to a name, as `NAME=METHOD` (SNI)")
 	flags.StringVar(&f.oauthIssuer, "oauth-issuer", "", "`issuer` of the policy that OAUTHBEARER clients are sent to; the first identity provider unless given")
 	flags.StringVar(&f.oauthScope, "oauth-scope", "openid", "`scope` that OAUTHBEARER clients ask it for")
+	flags.StringSliceVar(&f.ciNetworks, "ci-network", nil, "`CIDR` that jobs connect from; a person's session from there is a sign of impersonation")
 	flags.StringSliceVar(&f.clientCAs, "login-ca", nil, "PEM `file` with the control plane's authority of client certificates; get it from /oauth/client-ca.pem there")
 }
 
@@ -45,6 +48,19 @@ func (f *loginFlags) parse() (gateway.Login, error) {
 		if out.Methods.ByServerName[strings.ToLower(name)], err = authenticate.ParseMethod(method); err != nil {
 			return gateway.Login{}, fmt.Errorf("--auth-for %s: %w", name, err)
 		}
+	}
+	return out, nil
+}
+
+// networks are those of jobs.
+func (f *loginFlags) networks() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range f.ciNetworks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("--ci-network %q is not a network like 10.1.0.0/16", text)
+		}
+		out = append(out, network.Masked())
 	}
 	return out, nil
 }

@@ -39,6 +39,7 @@ type gatewayFlags struct {
 	limits         gateway.Limits
 	source         sourceFlags
 	login          loginFlags
+	upstream       meansFlags
 }
 
 func (f *gatewayFlags) add(cmd *cobra.Command) {
@@ -49,6 +50,7 @@ func (f *gatewayFlags) add(cmd *cobra.Command) {
 	addLimits(cmd, &f.limits)
 	mustRegister(cmd.MarkFlagRequired("gateway"))
 	f.login.add(cmd)
+	f.upstream.add(cmd)
 }
 
 // gatewayHalf is a gateway that is put together.
@@ -129,6 +131,14 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	if err != nil {
 		return nil, err
 	}
+	networks, err := f.login.networks()
+	if err != nil {
+		return nil, err
+	}
+	means, err := f.upstream.means(common)
+	if err != nil {
+		return nil, err
+	}
 	h.auth = authenticate.New(authenticate.Config{Issuers: h.issuers, ClientCAs: clientCAs, AllowLoopbackHTTP: common.demo, Transport: keys, Logger: log})
 	var approvals gateway.Approvals
 	if client != nil {
@@ -140,7 +150,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
 			AllowPlaintext: f.allowPlaintext,
 		},
-		Login: logins,
+		Login: logins, CINetworks: networks, Upstream: means,
 	})
 	h.revocations = common.path("revocations.json")
 	if err := h.loadRevocations(); err != nil {

@@ -368,13 +368,14 @@ func (s *Script) logins(o *Options) {
 	if o.Method == "cert" {
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all +%s %s cert map=postern", Clients, address))
 		s.Ident = append(s.Ident, `postern /^(.*)$ \1`)
-		s.note("ssl_ca_file in postgresql.conf holds the certificate that the gateway signs upstream certificates with.")
+		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all %s %s cert map=postern", quoteHBA(o.CatalogRole), address))
+		s.note(`ssl_ca_file in postgresql.conf holds the authority that the gateway signs with, DATA/upstream-ca.pem; the policy has upstream.login = "certificate".`)
 	} else {
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all +%s %s scram-sha-256", Clients, address))
+		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all %s %s scram-sha-256", quoteHBA(o.CatalogRole), address))
 		s.note("Set a password for each role with \\password, and give them to the gateway (upstream.credentials).")
 	}
 	s.HBA = append(s.HBA,
-		fmt.Sprintf("hostssl all %s %s scram-sha-256", quoteHBA(o.CatalogRole), address),
 		fmt.Sprintf("host all +%s all reject", Clients), fmt.Sprintf("local all +%s reject", Clients))
 }
 

@@ -165,6 +165,7 @@ func TestReadDecode(t *testing.T) {
 		"upstream": {Type: types.ObjectType{AttrTypes: map[string]attr.Type{
 			"host": types.StringType, "port": types.Int64Type, "tls": types.StringType, "ca": types.StringType,
 			"credentials": types.StringType, "catalog_role": types.StringType,
+			"login": types.StringType, "session_table": types.BoolType,
 		}}},
 		"issuer": {Type: types.MapType{ElemType: issuer}},
 	}
@@ -172,6 +173,7 @@ func TestReadDecode(t *testing.T) {
 		{Name: "g"},
 		{Name: "g", Upstream: policylang.Upstream{Host: "h", Port: 5432, TLS: "verify-full"}},
 		{Name: "g", DefaultEffect: "allow", Unparsed: "allow", Upstream: policylang.Upstream{Host: "h", Port: 1, TLS: "require", CA: "/c", Credentials: "env:X", CatalogRole: "r"}},
+		{Name: "g", Upstream: policylang.Upstream{Host: "h", Login: policylang.LoginCertificate, SessionTable: true}},
 		{Name: "g", Issuers: []policylang.Issuer{{Name: "corp.eu", URL: "https://x", Audience: "a"}, {Name: "b"}}},
 	} {
 		values, err := tfmodel.Read(&g, schema, nil)
