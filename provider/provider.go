@@ -89,7 +89,7 @@ func (p *posternProvider) Schema(_ context.Context, _ provider.SchemaRequest, re
 			"token": schema.StringAttribute{
 				Optional:            true,
 				Sensitive:           true,
-				MarkdownDescription: "API token of the control plane, of a role that may write policy (`author`). Or set `" + envToken + "`.",
+				MarkdownDescription: "API token of the control plane, of a role that may write policy: `author`, or `author:NAME` for one gateway alone. Or set `" + envToken + "`.",
 			},
 			"ca_file": schema.StringAttribute{
 				Optional:            true,

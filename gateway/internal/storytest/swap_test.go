@@ -154,6 +154,7 @@ func TestNeverBetween(t *testing.T) {
 		"an apply that is killed":   killedApply,
 		"a control plane that dies": deadControlPlane,
 		"a death while publishing":  deathWhilePublishing,
+		"half of a policy":          halfPolicy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -345,4 +346,20 @@ func deathWhilePublishing(t *testing.T, w *swap) {
 	_ = cmd.Wait() // it may have found out by itself
 	w.must(t, "apply", toNew)
 	tr.wantEnd(t, "new", 1)
+}
+
+// What the other tests look for is seen if it is there: a policy that is half
+// of each.
+func halfPolicy(t *testing.T, w *swap) {
+	tr := w.door.drive(t)
+	w.must(t, "apply", "-var=version_of=half")
+	tr.settle(t)
+	tr.stop()
+	tr.done.Wait()
+	seen := strings.Join(tr.problems, "\n")
+	for _, want := range []string{"both tables were let through at once", "what old and new allow was denied"} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the clients did not see that %s:\n%s", want, seen)
+		}
+	}
 }

@@ -13,7 +13,7 @@ variable "issuer_url" { type = string }
 variable "upstream" { type = any }
 
 variable "version_of" {
-  description = "old, new or other."
+  description = "old, new, other, or half, which is what must never be."
   type        = string
   default     = "old"
 }
@@ -37,10 +37,10 @@ variable "supersedes" {
 }
 
 locals {
-  table = { old = "t1", new = "t2", other = "t2" }[var.version_of]
-  gone  = { old = "t2", new = "t1", other = "t1" }[var.version_of]
+  tables = { old = "'t1', 't3'", new = "'t2', 't3'", other = "'t2', 't3'", half = "'t1', 't2'" }[var.version_of]
+  gone   = { old = "t2", new = "t1", other = "t1", half = "t0" }[var.version_of]
   rules = {
-    "${var.version_of}_allows"  = { effect = "allow", when = "statement.relations.exists(r, r.name in ['${local.table}', 't3'])" }
+    "${var.version_of}_allows"  = { effect = "allow", when = "statement.relations.exists(r, r.name in [${local.tables}])" }
     "${var.version_of}_denies"  = { effect = "deny", when = "statement.relations.exists(r, r.name == '${local.gone}')" }
     "${var.version_of}_narrows" = { effect = "limit", when = "true", max_rows = var.version_of == "old" ? 1000 : 2000 }
   }
