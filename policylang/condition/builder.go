@@ -10,15 +10,14 @@ import (
 
 // builder turns a checked expression into nodes.
 type builder struct {
-	env    *environment
-	ast    *celast.AST
-	source string
-	plain  bool // every part is a CEL program; for the differential test
+	env   *environment
+	ast   *celast.AST
+	spans *spans
+	plain bool // every part is a CEL program; for the differential test
 }
 
 func (b *builder) condition() (*Condition, error) {
 	parts := b.split(part{expr: b.ast.Expr()}, nil)
-	spans := newSpans(b.source)
 	c := &Condition{conjuncts: make([]*Conjunct, 0, len(parts))}
 	for _, p := range parts {
 		n, err := b.node(p.expr)
@@ -28,9 +27,9 @@ func (b *builder) condition() (*Condition, error) {
 		if p.negated {
 			n = notNode{of: n}
 		}
-		j := &Conjunct{node: n, deps: n.deps(), id: n.id(), keys: n.keys(), Length: len(b.source)}
+		j := &Conjunct{node: n, deps: n.deps(), id: n.id(), keys: n.keys(), Length: len(b.spans.expr)}
 		if len(parts) > 1 {
-			j.Offset, j.Length, j.Negated = p.span(spans, b.ast)
+			j.Offset, j.Length, j.Negated = p.span(b.spans, b.ast)
 		}
 		c.conjuncts = append(c.conjuncts, j)
 	}

@@ -18,15 +18,6 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-// inspect returns what is wrong with a type-checked expression all the same.
-func inspect(env *environment, expr string, ast *celast.AST) []policylang.Problem {
-	c := &inspection{env: env, expr: expr, ast: ast, spans: newSpans(expr)}
-	c.result(ast.GetType(ast.Expr().ID()))
-	c.constants()
-	c.cost()
-	return c.problems
-}
-
 // outOfBounds refuses what must not reach the parser.
 func outOfBounds(expr string) (policylang.Problem, bool) {
 	switch {
@@ -78,10 +69,23 @@ func tooDeep(expr string) (int, bool) {
 // inspection finds what CEL's own checks leave.
 type inspection struct {
 	env      *environment
-	expr     string
 	ast      *celast.AST
 	spans    *spans
+	cheap    bool   // what it costs is known to be little enough
+	estimate uint64 // of its cost, unless it is cheap
 	problems []policylang.Problem
+}
+
+// result returns the AST with what is wrong with it. With any error the AST is
+// nil.
+func (c *inspection) result() (*celast.AST, []policylang.Problem) {
+	c.gives(c.ast.GetType(c.ast.Expr().ID()))
+	c.constants()
+	c.cost()
+	if policylang.HasErrors(c.problems) {
+		return nil, c.problems
+	}
+	return c.ast, c.problems
 }
 
 func (c *inspection) report(e celast.Expr, p policylang.Problem) {
@@ -89,8 +93,8 @@ func (c *inspection) report(e celast.Expr, p policylang.Problem) {
 	c.problems = append(c.problems, p)
 }
 
-// result checks the type that the expression gives.
-func (c *inspection) result(t *cel.Type) {
+// gives checks the type that the expression gives.
+func (c *inspection) gives(t *cel.Type) {
 	dyn := t.Kind() == types.DynKind
 	var want string
 	switch c.env.kind {
@@ -119,7 +123,7 @@ func (c *inspection) result(t *cel.Type) {
 		p.Summary = "the expression gives a claim as it stands, it must give true or false"
 		p.Advice = "Compare the claim, as in token.email_verified == true."
 	}
-	p.Path.Length = len(c.expr)
+	p.Path.Length = len(c.spans.expr)
 	c.problems = append(c.problems, p)
 }
 
@@ -257,13 +261,14 @@ var errLargeRegexp = errors.New("the regular expression is too large")
 
 // cost refuses what could cost too much.
 func (c *inspection) cost() {
-	if len(c.problems) > 0 {
+	if len(c.problems) > 0 || c.cheap {
 		return
 	}
 	estimate, err := checker.Cost(c.ast, c.env.costs)
+	c.estimate = estimate.Max
 	if err != nil || estimate.Max > CostLimit {
 		c.problems = append(c.problems, policylang.Problem{
-			Path:    policylang.Path{Length: len(c.expr)},
+			Path:    policylang.Path{Length: len(c.spans.expr)},
 			Summary: "the expression could cost too much to evaluate",
 			Advice:  fmt.Sprintf("Its cost is estimated at up to %s units, at most %d are possible. Nest fewer exists, all, map and filter, or use functions such as statement.reads.", costInWords(estimate.Max), CostLimit),
 		})

@@ -25,12 +25,12 @@ type templateKey struct {
 // Compile compiles a condition. With any problem that is an error the
 // condition is nil.
 func (c *Compiler) Compile(kind Kind, expr string) (*Condition, []policylang.Problem) {
-	env := environments()[kind]
-	ast, problems := c.checked(env, expr)
+	env, at := environments()[kind], newSpans(expr)
+	ast, problems := c.checked(env, at)
 	if ast == nil {
 		return nil, problems
 	}
-	b := &builder{env: env, ast: ast, source: expr}
+	b := &builder{env: env, ast: ast, spans: at}
 	condition, err := b.condition()
 	if err != nil {
 		return nil, append(problems, unplannable(expr))
@@ -42,7 +42,7 @@ func (c *Compiler) Compile(kind Kind, expr string) (*Condition, []policylang.Pro
 // [KindGroupsFrom]. With any problem that is an error the expression is nil.
 func (c *Compiler) CompileExpression(kind Kind, expr string) (*Expression, []policylang.Problem) {
 	env := environments()[kind]
-	ast, problems := c.checked(env, expr)
+	ast, problems := c.checked(env, newSpans(expr))
 	if ast == nil {
 		return nil, problems
 	}
@@ -53,40 +53,31 @@ func (c *Compiler) CompileExpression(kind Kind, expr string) (*Expression, []pol
 	return &Expression{program: program, source: expr}, problems
 }
 
-// checked parses and checks an expression. With any error the AST is nil.
-func (c *Compiler) checked(env *environment, expr string) (*celast.AST, []policylang.Problem) {
-	if p, bad := outOfBounds(expr); bad {
+// checked parses and checks an expression, or fills a template with its
+// strings. With any error the AST is nil.
+func (c *Compiler) checked(env *environment, at *spans) (*celast.AST, []policylang.Problem) {
+	if p, bad := outOfBounds(at.expr); bad {
 		return nil, []policylang.Problem{p}
 	}
-	ast, problems := c.parsed(env, expr)
-	if ast == nil {
-		return nil, problems
-	}
-	problems = inspect(env, expr, ast)
-	if policylang.HasErrors(problems) {
-		return nil, problems
-	}
-	return ast, problems
-}
-
-// parsed parses and type-checks an expression, or fills a template with its
-// strings.
-func (c *Compiler) parsed(env *environment, expr string) (*celast.AST, []policylang.Problem) {
 	key, strs := templateKey{kind: env.kind}, []token(nil)
-	if key.skeleton, strs = skeletonOf(expr); strs != nil {
+	if key.skeleton, strs = skeletonOf(at.expr); strs != nil {
 		if t := c.template(key); t != nil {
-			return t.fill(strs), nil
+			i := &inspection{env: env, ast: t.fill(strs), spans: at, cheap: t.cheap(strs)}
+			return i.result()
 		}
 	}
-	checked, issues := env.cel.Compile(expr)
+	checked, issues := env.cel.Compile(at.expr)
 	if issues.Err() != nil {
-		return nil, translate(env, expr, issues.Errors())
+		return nil, translate(env, at, issues.Errors())
 	}
-	ast := checked.NativeRep()
-	if t := newTemplate(ast, slices.Clone(strs)); t != nil {
-		c.keep(key, t)
+	i := &inspection{env: env, ast: checked.NativeRep(), spans: at}
+	ast, problems := i.result()
+	if ast != nil && strs != nil {
+		if t := newTemplate(ast, slices.Clone(strs), i.estimate); t != nil {
+			c.keep(key, t)
+		}
 	}
-	return ast, nil
+	return ast, problems
 }
 
 func (c *Compiler) template(key templateKey) *template {

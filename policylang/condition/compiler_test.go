@@ -123,6 +123,28 @@ func TestSkeletons(t *testing.T) {
 	}
 }
 
+// TestTemplateCosts fills templates with strings that cost more than what they
+// were made of.
+func TestTemplateCosts(t *testing.T) {
+	for _, tt := range []struct{ first, second string }{
+		{`statement.text.contains("")`, `statement.text.contains("` + strings.Repeat("a", 4000) + `")`},
+		{`statement.text.contains("a")`, `statement.text.contains("` + strings.Repeat("a", 4000) + `")`},
+		{`statement.text.matches("a")`, `statement.text.matches("` + strings.Repeat("a", 4000) + `")`},
+		{`statement.text.matches("a")`, `statement.text.matches("` + strings.Repeat("a", 40) + `")`},
+		{`statement.columns.exists(c, c.contains("a"))`, `statement.columns.exists(c, c.contains("` + strings.Repeat("a", 7000) + `"))`},
+	} {
+		var c Compiler
+		if first, problems := c.Compile(KindRule, tt.first); first == nil {
+			t.Fatal(problems)
+		}
+		_, got := c.Compile(KindRule, tt.second)
+		_, want := Compile(KindRule, tt.second)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%.60s (-alone +after)\n%s", tt.second, diff)
+		}
+	}
+}
+
 // FuzzTemplates fills templates of any text.
 func FuzzTemplates(f *testing.F) {
 	f.Add(`identity.name == "a" && statement.commands.exists(c, c == 'b')`, uint64(1))

@@ -9,11 +9,12 @@ import (
 func compilePlain(t testing.TB, kind Kind, expr string) *Condition {
 	t.Helper()
 	env := environments()[kind]
-	ast, problems := new(Compiler).checked(env, expr)
+	at := newSpans(expr)
+	ast, problems := new(Compiler).checked(env, at)
 	if ast == nil {
 		t.Fatalf("%s: %v", expr, problems)
 	}
-	c, err := (&builder{env: env, ast: ast, source: expr, plain: true}).condition()
+	c, err := (&builder{env: env, ast: ast, spans: at, plain: true}).condition()
 	if err != nil {
 		t.Fatalf("%s: %v", expr, err)
 	}

@@ -7,19 +7,26 @@ import (
 // spans turns CEL's positions, in characters, into byte ranges.
 type spans struct {
 	expr   string
-	bytes  []int // byte offset of each character, and of the end
+	bytes  []int // byte offset of each character, and of the end; nil if each is one byte
 	tokens []token
 }
 
-func newSpans(expr string) *spans { return &spans{expr: expr} }
+func newSpans(expr string) *spans {
+	s := &spans{expr: expr}
+	if isASCII(expr) {
+		return s
+	}
+	for i := range expr {
+		s.bytes = append(s.bytes, i)
+	}
+	s.bytes = append(s.bytes, len(expr))
+	return s
+}
 
 // offset returns the byte offset of a character.
 func (s *spans) offset(character int32) int {
 	if s.bytes == nil {
-		for i := range s.expr {
-			s.bytes = append(s.bytes, i)
-		}
-		s.bytes = append(s.bytes, len(s.expr))
+		return max(0, min(int(character), len(s.expr)))
 	}
 	return s.bytes[max(0, min(int(character), len(s.bytes)-1))]
 }

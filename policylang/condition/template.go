@@ -14,6 +14,25 @@ type template struct {
 	ast     *celast.AST
 	strings []token       // in the expression that it was made of
 	which   map[int64]int // the string that each literal of the AST, or of a macro in it, is
+	cost    uint64        // CEL's estimate
+}
+
+// cheap reports whether an expression with other strings surely costs no more
+// than is possible. An estimate grows with the lengths of strings, in each
+// operation by those of two at most.
+func (t *template) cheap(strs []token) bool {
+	longer := uint64(1)
+	for i, s := range strs {
+		before, after := len(t.strings[i].content()), len(s.content())
+		switch {
+		case after <= before:
+		case before == 0:
+			return false // what an empty string is multiplied with does not show
+		default:
+			longer = max(longer, uint64((after+before-1)/before))
+		}
+	}
+	return t.cost <= CostLimit/(longer*longer)
 }
 
 // skeletonOf returns an expression without the contents of its strings, and
@@ -66,11 +85,8 @@ func (t token) content() string { return t.text[1 : len(t.text)-1] }
 
 // newTemplate returns a template of an expression with these strings, nil if
 // CEL does not see the very same ones.
-func newTemplate(ast *celast.AST, strs []token) *template {
-	if strs == nil {
-		return nil
-	}
-	t := &template{ast: ast, strings: strs, which: make(map[int64]int, len(strs))}
+func newTemplate(ast *celast.AST, strs []token, cost uint64) *template {
+	t := &template{ast: ast, strings: strs, cost: cost, which: make(map[int64]int, len(strs))}
 	at := make(map[int]int, len(strs))
 	for i, s := range strs {
 		at[s.offset] = i

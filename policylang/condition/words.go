@@ -12,8 +12,8 @@ import (
 )
 
 // translate says CEL's messages in plain words.
-func translate(env *environment, expr string, issues []*cel.Error) []policylang.Problem {
-	t := translator{env: env, spans: newSpans(expr), lines: strings.Split(expr, "\n")}
+func translate(env *environment, at *spans, issues []*cel.Error) []policylang.Problem {
+	t := translator{env: env, spans: at, lines: strings.Split(at.expr, "\n")}
 	var problems []policylang.Problem
 	for _, issue := range meaningful(issues) {
 		p := t.problem(issue)
