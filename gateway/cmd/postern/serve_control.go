@@ -67,7 +67,7 @@ type controlPlane struct {
 }
 
 func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen *observer, log *slog.Logger) (*controlPlane, error) {
-	cert, err := serverCertificate(common.certFile, common.keyFile, common.data, common.hosts)
+	config, err := common.serveCertificate(log)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,6 @@ func (f *controlPlaneFlags) open(ctx context.Context, common *commonFlags, seen 
 	if err := p.openSignIn(common); err != nil {
 		return nil, errors.Join(err, p.server.Close(), l.Close())
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if clients != nil {
 		config.ClientCAs, config.ClientAuth = clients, tls.VerifyClientCertIfGiven
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -93,10 +92,11 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	if err != nil {
 		return nil, err
 	}
-	cert, err := serverCertificate(common.certFile, common.keyFile, common.data, common.hosts)
+	served, err := common.serveCertificate(log)
 	if err != nil {
 		return nil, err
 	}
+	served.NextProtos = []string{accept.ALPN}
 	masking, err := maskKeys(common.path("mask.key"))
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	h.server = gateway.New(gateway.Config{
 		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Tracer: seen.tracer, Logger: log, Limits: f.limits,
 		Accept: accept.Config{
-			TLS:            &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{accept.ALPN}},
+			TLS:            served,
 			AllowPlaintext: f.allowPlaintext,
 		},
 		Login: logins, CINetworks: networks, Upstream: means,

@@ -103,22 +103,20 @@ func (s *soak) problem(format string, args ...any) {
 func TestSoak(t *testing.T) {
 	s := newSoak(t)
 	s.warmUp(t)
-	before := measure()
+	empty := measure()
 	s.openIdle(t)
 	opened := measure()
 	t.Logf("%d idle sessions over TLS: %d goroutines, %d descriptors, %d bytes of heap and stacks each, their clients included",
-		len(s.idle), (opened.goroutines-before.goroutines)/max(len(s.idle), 1), (opened.descriptors-before.descriptors)/max(len(s.idle), 1),
-		(int64(opened.memory)-int64(before.memory))/int64(max(len(s.idle), 1)))
+		len(s.idle), (opened.goroutines-empty.goroutines)/max(len(s.idle), 1), (opened.descriptors-empty.descriptors)/max(len(s.idle), 1),
+		(int64(opened.memory)-int64(empty.memory))/int64(max(len(s.idle), 1)))
 
-	ctx, stop := context.WithTimeout(t.Context(), *duration)
-	defer stop()
-	var all sync.WaitGroup
-	for n := range *busySessions {
-		all.Go(func() { s.busyLoop(ctx, n) })
-	}
-	all.Go(func() { s.swapLoop(ctx, t) })
-	all.Go(func() { s.killLoop(ctx) })
-	all.Wait()
+	// The first part fills the caches, which are bounded by their number; in
+	// the others nothing may be added to what is then in use.
+	s.load(t, *duration/4)
+	half := measure()
+	s.load(t, *duration-*duration/4)
+	full := measure()
+	t.Logf("heap and stacks after a quarter of the time: %d bytes, at the end: %d", half.memory, full.memory)
 
 	s.closeIdle(t)
 	for _, p := range s.problems[:min(len(s.problems), 20)] {
@@ -127,9 +125,26 @@ func TestSoak(t *testing.T) {
 	if lost, killed := s.lost.Load(), s.killed.Load(); lost > killed {
 		t.Errorf("%d sessions were lost, %d were killed", lost, killed)
 	}
-	s.leftBehind(t, before)
 	s.checkEvidence(t)
 	t.Logf("%d statements, %d sessions killed at the server", len(s.ledger.fates), s.killed.Load())
+	if grown, allowed := int64(full.memory)-int64(half.memory), int64(64<<20+200*len(s.ledger.fates)); grown > allowed {
+		t.Errorf("memory grew by %d bytes, of which the clients' ledger explains %d", grown, allowed)
+	}
+	s.leftBehind(t, measured{goroutines: empty.goroutines, descriptors: empty.descriptors, memory: half.memory})
+}
+
+// load runs the busy clients, the kills and the swaps for some time.
+func (s *soak) load(t *testing.T, d time.Duration) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), d)
+	defer stop()
+	var all sync.WaitGroup
+	for n := range *busySessions {
+		all.Go(func() { s.busyLoop(ctx, n) })
+	}
+	all.Go(func() { s.swapLoop(ctx, t) })
+	all.Go(func() { s.killLoop(ctx) })
+	all.Wait()
 }
 
 // warmUp opens what a gateway keeps: connections to the catalog, the issuer's
@@ -344,7 +359,7 @@ func (s *soak) checkEvidence(t *testing.T) {
 // leftBehind waits until as much is in use as before.
 func (s *soak) leftBehind(t *testing.T, before measured) {
 	t.Helper()
-	const caches = 64 << 20 // analysed texts, by their number bounded
+	const caches = 64 << 20 // analysed texts, bounded by their number, and the clients' ledger
 	var now measured
 	enough := func() bool {
 		now = measure()
