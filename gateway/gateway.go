@@ -50,6 +50,7 @@ type Config struct {
 	Approvals     Approvals  // nil: statements that a rule holds are refused
 	MaskKeys      *mask.Keys // nil: the transforms hash and token redact
 	Limits        Limits
+	Peers         Peers            // gateways that share an address with this one
 	Metrics       *metrics.Gateway // counted nowhere if nil
 	Tracer        *tracing.Tracer  // no spans if nil
 	Logger        *slog.Logger     // slog.Default if nil

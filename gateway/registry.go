@@ -26,9 +26,9 @@ type cancelKey struct {
 }
 
 // add registers a session of an identity under a fresh key whose secret has
-// size bytes, unless the identity has as many sessions as it may, or the server
+// size bytes, whose process number is made by number, unless the identity has as many sessions as it may, or the server
 // stops.
-func (r *registry) add(s *session, identity string, size, most int) *refusal.Refusal {
+func (r *registry) add(s *session, identity string, size, most int, number func(random uint32) uint32) *refusal.Refusal {
 	key := cancelKey{secret: make([]byte, size)}
 	_, _ = rand.Read(key.secret) // never fails, see crypto/rand
 	r.mu.Lock()
@@ -42,7 +42,7 @@ func (r *registry) add(s *session, identity string, size, most int) *refusal.Ref
 	for {
 		var b [4]byte
 		_, _ = rand.Read(b[:])
-		key.pid = binary.BigEndian.Uint32(b[:]) &^ (1 << 31) // clients print it as a positive number
+		key.pid = number(binary.BigEndian.Uint32(b[:]))
 		if _, taken := r.sessions[key.pid]; !taken && key.pid != 0 {
 			break
 		}

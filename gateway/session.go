@@ -67,7 +67,7 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.L
 	case err != nil:
 		return "", s.inTime(conn, err)
 	case cancel != nil:
-		return metrics.ConnectionCancel, s.sessions.cancel(ctx, cancel.PID, cancel.Key)
+		return metrics.ConnectionCancel, s.cancel(ctx, cancel)
 	case nth > s.cfg.Limits.Connections:
 		return "", refuse(client.Conn, refusal.New(refusal.TooManyConnections, "the gateway has %d connections already", nth-1))
 	case client.Startup.Replication != "":
@@ -297,7 +297,7 @@ func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.C
 		Client: client.Conn, Upstream: up, Guard: g, Loops: s.server.loops, Logger: s.log,
 		Limits: relay.Limits{MaxMessage: s.server.cfg.Limits.Message, Idle: s.server.cfg.Limits.Idle},
 	})
-	if r := s.server.sessions.add(s, s.view.Load().subject.Name, client.Startup.SecretSize(), s.server.cfg.Limits.IdentityConnections); r != nil {
+	if r := s.server.sessions.add(s, s.view.Load().subject.Name, client.Startup.SecretSize(), s.server.cfg.Limits.IdentityConnections, s.server.cfg.Peers.number); r != nil {
 		_ = up.Close()
 		return refuse(client.Conn, r)
 	}

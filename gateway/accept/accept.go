@@ -26,6 +26,9 @@ import (
 // ALPN is the protocol name of PostgreSQL's direct TLS connections.
 const ALPN = "postgresql"
 
+// ALPNPeer is that of a gateway that passes a cancel request on to another.
+const ALPNPeer = "postern-cancel"
+
 // Request codes in place of a protocol version.
 const (
 	codeCancel = 1234<<16 | 5678
@@ -78,6 +81,7 @@ type handshake struct {
 	state    *tls.ConnectionState
 	shown    *x509.Certificate
 	askedGSS bool
+	peer     bool // it may send a cancel request and nothing else
 }
 
 func (h *handshake) run() (*Client, *Cancel, error) {
@@ -105,6 +109,9 @@ func (h *handshake) run() (*Client, *Cancel, error) {
 		switch code {
 		case codeCancel:
 			c, err := parseCancel(body)
+			if c != nil {
+				c.Peer = h.peer
+			}
 			return nil, c, err
 		case codeSSL:
 			if err := h.answerSSL(); err != nil {
@@ -167,6 +174,9 @@ func (h *handshake) answerSSL() error {
 }
 
 func (h *handshake) startup(version uint32, body []byte) (*Client, *Cancel, error) {
+	if h.peer {
+		return nil, nil, refusal.New(refusal.Protocol, "a gateway passes nothing on but cancel requests")
+	}
 	s, err := ParseStartup(version, body)
 	if err != nil {
 		return nil, nil, err

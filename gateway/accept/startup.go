@@ -110,8 +110,9 @@ func cutString(b []byte) (s string, rest []byte, err error) {
 
 // Cancel is a request to cancel what another connection is doing.
 type Cancel struct {
-	PID uint32
-	Key []byte // 4 to 256 bytes; a secret
+	PID  uint32
+	Key  []byte // 4 to 256 bytes; a secret
+	Peer bool   // another gateway has passed it on
 }
 
 func parseCancel(body []byte) (*Cancel, error) {

@@ -20,7 +20,8 @@ func (h *handshake) startTLS(conn net.Conn, direct bool) error {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	state := c.ConnectionState()
-	if direct && state.NegotiatedProtocol != ALPN {
+	h.peer = direct && state.NegotiatedProtocol == ALPNPeer
+	if direct && !h.peer && state.NegotiatedProtocol != ALPN {
 		return errors.New("direct TLS without ALPN \"postgresql\"")
 	}
 	h.conn, h.state = c, &state
@@ -35,6 +36,9 @@ func (h *handshake) tlsConfig(direct bool) *tls.Config {
 	cfg.SessionTicketsDisabled = true
 	if direct && !slices.Contains(cfg.NextProtos, ALPN) {
 		cfg.NextProtos = []string{ALPN}
+	}
+	if direct {
+		cfg.NextProtos = append(slices.Clone(cfg.NextProtos), ALPNPeer)
 	}
 	if h.cfg.ClientCAs != nil {
 		// Whoever has a certificate of somebody else's is not turned away: libpq

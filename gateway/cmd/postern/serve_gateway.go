@@ -36,6 +36,7 @@ type gatewayFlags struct {
 	address        string
 	allowPlaintext bool
 	limits         gateway.Limits
+	peers          peerFlags
 	source         sourceFlags
 	login          loginFlags
 	upstream       meansFlags
@@ -47,6 +48,7 @@ func (f *gatewayFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.address, "listen", "127.0.0.1:6432", "`address` that clients connect to")
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "let clients in without TLS; a token sent so can be stolen")
 	addLimits(cmd, &f.limits)
+	f.peers.add(cmd)
 	mustRegister(cmd.MarkFlagRequired("gateway"))
 	f.login.add(cmd)
 	f.upstream.add(cmd)
@@ -97,6 +99,10 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 		return nil, err
 	}
 	served.NextProtos = []string{accept.ALPN}
+	peers, err := f.peers.peers()
+	if err != nil {
+		return nil, err
+	}
 	masking, err := maskKeys(common.path("mask.key"))
 	if err != nil {
 		return nil, err
@@ -145,7 +151,7 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 		approvals = client.Broker(f.name)
 	}
 	h.server = gateway.New(gateway.Config{
-		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Tracer: seen.tracer, Logger: log, Limits: f.limits,
+		Name: f.name, Live: h.live, Authenticator: h.auth, Journal: h.journal, Approvals: approvals, MaskKeys: masking, Metrics: counted, Tracer: seen.tracer, Logger: log, Limits: f.limits, Peers: peers,
 		Accept: accept.Config{
 			TLS:            served,
 			AllowPlaintext: f.allowPlaintext,
