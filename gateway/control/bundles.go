@@ -56,6 +56,10 @@ func (s *Server) mayRead(ctx context.Context, c *caller, digest string) (bool, e
 		return true, nil
 	}
 	for _, gateway := range c.gateways() {
+		// What is live is what a fleet asks for.
+		if live, err := s.store.LiveSeen(ctx, gateway); err == nil && live.Bundle == digest {
+			return true, nil
+		}
 		if released, err := s.store.Released(ctx, gateway, digest); released || err != nil {
 			return released, err
 		}

@@ -26,9 +26,13 @@ func (s *Server) getRelease(w http.ResponseWriter, r *http.Request, _ *caller) e
 	if err != nil {
 		return err
 	}
+	look := s.store.Live
+	if r.URL.Query().Get("wait") != "" {
+		look = s.store.LiveSeen
+	}
 	var live api.Release // none yet: revision 0
 	err = s.await(w, r, time.Time{}, func() (bool, error) {
-		newest, err := s.store.Live(r.Context(), gateway)
+		newest, err := look(r.Context(), gateway)
 		if errors.Is(err, store.ErrNotFound) {
 			return false, nil
 		}

@@ -25,13 +25,21 @@ func (s *Store) Bundles(ctx context.Context) ([]api.Bundle, error) {
 	return collect(ctx, s.r, scanBundle, "SELECT "+bundleColumns+" FROM bundles ORDER BY created_at DESC, digest")
 }
 
-// Bundle returns a sealed bundle, or ErrNotFound.
+// Bundle returns a sealed bundle, or ErrNotFound. The bytes are shared: the
+// caller does not change them.
 func (s *Store) Bundle(ctx context.Context, digest string) ([]byte, error) {
 	var blob string
-	if err := s.r.QueryRowContext(ctx, "SELECT blob FROM bundles WHERE digest = $1", digest).Scan(&blob); err != nil {
+	if err := s.queryRow(ctx, "SELECT blob FROM bundles WHERE digest = $1", digest).Scan(&blob); err != nil {
 		return nil, notFound(err)
 	}
-	return s.blobs.Get(ctx, s.r, blob)
+	if data, ok := s.sealed.get(blob); ok {
+		return data, nil
+	}
+	data, err := s.blobs.Get(ctx, s.r, blob)
+	if err == nil {
+		s.sealed.put(blob, data)
+	}
+	return data, err
 }
 
 // PutBundle stores a sealed bundle and reports whether its digest is new. The

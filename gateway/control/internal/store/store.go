@@ -63,7 +63,10 @@ type Store struct {
 	log   *slog.Logger
 	watch watch
 
-	reports reports
+	reports  reports
+	seen     seenReleases
+	sealed   seenBlobs
+	prepared prepared
 
 	stop context.CancelFunc
 	done sync.WaitGroup

@@ -76,6 +76,7 @@ func TestStore(t *testing.T) {
 				{"concurrent voters", testVoters},
 				{"instances", testInstances},
 				{"a fleet reports", testReports},
+				{"what was seen", testSeen},
 				{"tokens", testTokens},
 				{"sessions", testSessions},
 				{"once", testOnce},
@@ -530,6 +531,56 @@ func testReports(t *testing.T, s, replica *Store) {
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	is(t, s.Report(gone, "fleet", api.Instance{Instance: "gone", SeenAt: at}), context.Canceled)
+}
+
+// testSeen publishes at one replica: there it is seen at once, and at the other
+// by whoever waits.
+func testSeen(t *testing.T, s, replica *Store) {
+	ctx := t.Context()
+	_, err := s.LiveSeen(ctx, "seen")
+	is(t, err, ErrNotFound)
+	_, err = replica.LiveSeen(ctx, "seen")
+	is(t, err, ErrNotFound)
+	for revision, sealed := range []string{"first", "second"} {
+		digest := fmt.Sprintf("seen-%d", revision)
+		_, err = s.PutBundle(ctx, bundleOf(digest, "k"), []byte(sealed), nothing)
+		is(t, err, nil)
+		r := releaseOf("seen", digest, "", uint64(revision+1))
+		if revision > 0 {
+			r.Predecessor = "seen-0"
+		}
+		_, _, err = s.Publish(ctx, r, r.Predecessor, nothing)
+		is(t, err, nil)
+		live, err := s.LiveSeen(ctx, "seen")
+		if err != nil || live.Bundle != digest {
+			t.Errorf("after its own publish: %+v, %v", live, err)
+		}
+		waiting, stop := context.WithTimeout(ctx, 20*time.Second)
+		is(t, replica.Wait(waiting, func() (bool, error) {
+			live, err := replica.LiveSeen(ctx, "seen")
+			if errors.Is(err, ErrNotFound) {
+				return false, nil
+			}
+			return live.Bundle == digest, err
+		}), nil)
+		if waiting.Err() != nil {
+			t.Errorf("the other replica does not see %s", digest)
+		}
+		stop()
+		for range 2 { // read, and remembered
+			data, err := replica.Bundle(ctx, digest)
+			if err != nil || string(data) != sealed {
+				t.Errorf("bundle %q, %v", data, err)
+			}
+		}
+	}
+	// The same policy under another key takes the bundle's place, remembered or not.
+	_, err = s.PutBundle(ctx, bundleOf("seen-1", "k2"), []byte("resealed"), nothing)
+	is(t, err, nil)
+	data, err := replica.Bundle(ctx, "seen-1")
+	if err != nil || string(data) != "resealed" {
+		t.Errorf("resealed bundle %q, %v", data, err)
+	}
 }
 
 func testTokens(t *testing.T, s, replica *Store) {

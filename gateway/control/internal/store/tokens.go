@@ -51,7 +51,7 @@ func insertToken(ctx context.Context, tx *sql.Tx, t api.Token, hash string) erro
 // TokenByHash returns the token with that hash and the hash as it is stored,
 // or ErrNotFound. Revoked and expired tokens are not found.
 func (s *Store) TokenByHash(ctx context.Context, hash string, now time.Time) (t api.Token, stored string, err error) {
-	t, err = scanToken(s.r.QueryRowContext(ctx, "SELECT "+tokenColumns+", hash FROM tokens "+
+	t, err = scanToken(s.queryRow(ctx, "SELECT "+tokenColumns+", hash FROM tokens "+
 		"WHERE hash = $1 AND revoked_at = 0 AND (expires_at = 0 OR expires_at > $2)", hash, micros(now)), &stored)
 	return t, stored, err
 }

@@ -27,6 +27,13 @@ func (w *watch) seen(rev int64) {
 	w.changed = make(chan struct{})
 }
 
+// current is the newest revision that is known.
+func (w *watch) current() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rev
+}
+
 func (w *watch) next() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
