@@ -13,6 +13,7 @@ import (
 // builder holds what Compile works on.
 type builder struct {
 	policy   policylang.Policy // sorted
+	workers  int               // that compile expressions
 	exprs    map[expression]*compiled
 	problems []policylang.Problem
 }
@@ -50,12 +51,14 @@ func (b *builder) compileConditions() {
 	}
 }
 
-// compileAll compiles on all processors: type-checking is most of the work.
+// compileAll compiles on several processors: type-checking is most of the work.
+// It gives way after each expression, so that in a gateway the statements that
+// run meanwhile wait for one expression and not for the scheduler's time slice.
 func (b *builder) compileAll(work []expression) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	var compiler condition.Compiler
-	for range min(runtime.GOMAXPROCS(0), len(work)) {
+	for range min(b.workers, len(work)) {
 		workers.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
@@ -63,6 +66,7 @@ func (b *builder) compileAll(work []expression) {
 					return
 				}
 				*b.exprs[work[i]] = compileOne(&compiler, work[i])
+				runtime.Gosched()
 			}
 		})
 	}

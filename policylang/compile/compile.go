@@ -35,6 +35,7 @@ package compile
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/condition"
@@ -64,8 +65,18 @@ type Program struct {
 // error. With an empty gateway the whole policy is checked, and the program
 // decides as a gateway that denies by default.
 func Compile(p policylang.Policy, gateway string) (*Program, []policylang.Problem) {
+	return compileOn(p, gateway, runtime.GOMAXPROCS(0))
+}
+
+// CompileAside is [Compile] on half of the processors, for who has something
+// more urgent to do than to wait for it.
+func CompileAside(p policylang.Policy, gateway string) (*Program, []policylang.Problem) {
+	return compileOn(p, gateway, max(1, runtime.GOMAXPROCS(0)/2))
+}
+
+func compileOn(p policylang.Policy, gateway string, workers int) (*Program, []policylang.Problem) {
 	problems := p.Validate()
-	b := builder{policy: p.Sorted()}
+	b := builder{policy: p.Sorted(), workers: workers}
 	b.compileConditions()
 	problems = append(problems, b.problems...)
 	if gateway != "" {
