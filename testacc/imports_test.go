@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 	// The control plane is not in the path of data.
 	"gateway/control":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*", "gateway/control/internal/*"},
 	"gateway/control/internal/store": {"policylang", "gateway/internal/api"},
-	"gateway/control/signin":         {"policylang", "gateway/control/saml", "gateway/internal/api", "gateway/internal/pki"},
+	"gateway/control/signin":         {"policylang", "gateway/control/saml", "gateway/internal/api", "gateway/internal/oidc", "gateway/internal/pki"},
 	"gateway/control/saml":           {"policylang"},
 	"gateway/internal/samltest":      {},
 	"gateway/console":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*"},

@@ -93,6 +93,16 @@ func (a *Authenticator) Token(ctx context.Context, raw string) (map[string]any, 
 	return claims, nil
 }
 
+// Logout returns what a logout token of an identity provider says. An error is a
+// [*Failure].
+func (a *Authenticator) Logout(ctx context.Context, raw string) (oidc.Logout, error) {
+	out, err := a.tokens.VerifyLogout(ctx, raw)
+	if err != nil {
+		return oidc.Logout{}, failureOf(err)
+	}
+	return out, nil
+}
+
 // failureOf gives an error of the verifier its public voice.
 func failureOf(err error) *Failure {
 	refused, ok := errors.AsType[*oidc.Error](err)

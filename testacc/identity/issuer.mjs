@@ -2,9 +2,10 @@
 // 127.0.0.1 and prints its URL. Whoever signs in is who login_hint says. Each
 // line on standard input is a command, answered by one line: "rotate" makes a
 // key that signs from now on, "remove" withdraws all others, "fetches" prints
-// how often the keys were read.
+// how often the keys were read, and "logout SUB SID" sends a logout token to the
+// address that was given.
 //
-//   node issuer.mjs DIRECTORY-WITH-NODE_MODULES
+//   node issuer.mjs DIRECTORY-WITH-NODE_MODULES [LOGOUT-ADDRESS]
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -35,10 +36,13 @@ function start() {
     clients: [{
       client_id: 'postern', application_type: 'native', token_endpoint_auth_method: 'none', id_token_signed_response_alg: 'ES256',
       redirect_uris: ['http://127.0.0.1/callback'], response_types: ['code'], grant_types: ['authorization_code', 'refresh_token'],
+      backchannel_logout_uri: process.argv[3], backchannel_logout_session_required: process.argv[3] ? true : undefined,
     }],
     cookies: { keys: ['tests'] },
+    // The library keeps from calling this machine, where the tests are.
+    fetch: (address, { dispatcher: _, ...options }) => fetch(address, options),
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
-    features: { devInteractions: { enabled: false } },
+    features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     issueRefreshToken: () => true,
     pkce: { required: () => true },
@@ -71,7 +75,13 @@ function handle(req, res) {
 
 start();
 console.log(url);
-createInterface({ input: process.stdin }).on('line', (command) => {
+createInterface({ input: process.stdin }).on('line', async (line) => {
+  const [command, sub, sid] = line.split(' ');
+  if (command === 'logout') {
+    const client = await provider.Client.find('postern');
+    await client.backchannelLogout(sub, sid).then(() => console.log('done'), (err) => console.log(`http failed: ${err}`));
+    return;
+  }
   if (command === 'rotate') keys = [newKey(), ...keys];
   if (command === 'remove') keys = keys.slice(0, 1);
   if (command !== 'fetches') start();

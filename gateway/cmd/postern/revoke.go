@@ -19,7 +19,7 @@ import (
 func revokeCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use:   "revoke subject|token|session VALUE",
+		Use:   "revoke subject|token|session|account|sign_in VALUE",
 		Short: "Take back a person's tokens, one token or one session, at once",
 		Long: `Take back what was given: gateways refuse it within a second, and end the live
 sessions that rest on it, with the statement that is running.
@@ -27,6 +27,8 @@ sessions that rest on it, with the statement that is running.
   subject NAME  every token issued to the subject or agent until now
   token JTI     one token or credential, by its id
   session ID    one session, by the id that the evidence has
+  account 'ISSUER SUB'  every token of that account issued until now, whatever its name
+  sign_in 'ISSUER SID'  every token that rests on one sign-in at the identity provider
 
 It does not keep anybody from signing in again: remove the identity from the
 policy for that. It takes an administrator's token.`,

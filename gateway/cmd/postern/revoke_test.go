@@ -32,7 +32,7 @@ func TestRevoke(t *testing.T) {
 	t.Run("a kind that there is not", func(t *testing.T) {
 		t.Setenv(envToken, in.token)
 		_, err := runPostern(context.Background(), "revoke", "--control", in.control, "person", "ana")
-		wantError(t, err, "kind must be subject, token or session")
+		wantError(t, err, "kind must be subject, token, session, account or sign_in")
 	})
 	t.Run("session", func(t *testing.T) {
 		ended := in.sleep(t)

@@ -32,7 +32,7 @@ func (p *controlPlane) openSignIn(common *commonFlags) error {
 		return err
 	}
 	p.signIn, err = signin.New(signin.Config{
-		URL: p.url(), Key: key, ClientCA: p.clientCA, Logger: p.log, Once: p.server.Once(),
+		URL: p.url(), Key: key, ClientCA: p.clientCA, Logger: p.log, Once: p.server.Once(), Revoke: p.server.Revoke,
 		Gateways: func() []signin.Gateway { return p.gateways() },
 		Record: func(ctx context.Context, m signin.Minted) error {
 			return p.audit(ctx, control.Event{Time: time.Now(), Caller: caller(m), Action: "credential.mint", Target: m.ID, Gateway: m.Gateway})
@@ -76,7 +76,7 @@ func (p *controlPlane) identifyLogin(ctx context.Context, token string) (*policy
 // signInGateway is a gateway as its live policy has it. Without a policy nobody
 // signs in.
 func (f *controlPlaneFlags) signInGateway(name, address string, auth *authenticate.Authenticator, live *livepolicy.Live) signin.Gateway {
-	g := signin.Gateway{Name: name, Address: firstOf(f.addresses[name], address), Verify: auth.Token}
+	g := signin.Gateway{Name: name, Address: firstOf(f.addresses[name], address), Verify: auth.Token, VerifyLogout: auth.Logout}
 	g.Identify = func(claims map[string]any) (*policylang.Subject, error) {
 		now := live.Current()
 		if now == nil {

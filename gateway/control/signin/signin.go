@@ -14,6 +14,7 @@
 //	GET  /oauth/client-ca.pem                the authority of client certificates
 //	GET  /oauth/sign-in                      where people sign in, and for which gateways ([api.SignIn])
 //	POST /oauth/token                        token exchange (RFC 8693), authorization code
+//	POST /oauth/back-channel-logout          an identity provider ends what it began
 //	GET  /oauth/authorize                    sign in by way of a SAML identity provider
 //	POST /saml/acs                           what the identity provider answers
 //	GET  /saml/metadata/{issuer}             what it must know of us
@@ -79,6 +80,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/oidc"
 	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/policylang"
 )
@@ -91,15 +93,16 @@ const (
 
 // Config says what a server mints. URL, Key and Gateways are required.
 type Config struct {
-	URL      string                              // the control plane's: "iss" of what it mints
-	Key      *ecdsa.PrivateKey                   // on P-256; replicas share it
-	Gateways func() []Gateway                    // for which credentials are minted
-	Record   func(context.Context, Minted) error // before a credential is given away; its error prevents it
-	Once     Once                                // keeps codes and assertions; without it nobody signs in by SAML
-	Life     time.Duration                       // of a credential; 10 minutes if zero, 15 at most
-	ClientCA *pki.Authority                      // signs client certificates; none are made if nil
-	Logger   *slog.Logger                        // slog.Default if nil
-	Clock    func() time.Time                    // time.Now if nil
+	URL      string                                                                     // the control plane's: "iss" of what it mints
+	Key      *ecdsa.PrivateKey                                                          // on P-256; replicas share it
+	Gateways func() []Gateway                                                           // for which credentials are minted
+	Record   func(context.Context, Minted) error                                        // before a credential is given away; its error prevents it
+	Once     Once                                                                       // keeps codes and assertions; without it nobody signs in by SAML
+	Life     time.Duration                                                              // of a credential; 10 minutes if zero, 15 at most
+	Revoke   func(context.Context, string, api.RevocationInput) (api.Revocation, error) // on behalf of somebody; none is heard if nil
+	ClientCA *pki.Authority                                                             // signs client certificates; none are made if nil
+	Logger   *slog.Logger                                                               // slog.Default if nil
+	Clock    func() time.Time                                                           // time.Now if nil
 }
 
 // Once keeps what is used once, for all replicas.
@@ -122,6 +125,9 @@ type Gateway struct {
 	Verify func(ctx context.Context, token string) (map[string]any, error)
 	// Identify says whose verified claims are.
 	Identify func(claims map[string]any) (*policylang.Subject, error)
+	// VerifyLogout returns what a logout token says, or an error for the
+	// operator. Without it no identity provider is heard.
+	VerifyLogout func(ctx context.Context, token string) (oidc.Logout, error)
 }
 
 // Minted is a credential that is about to be given away.
@@ -203,6 +209,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /oauth/client-ca.pem", s.serveClientCA)
 	mux.HandleFunc("GET /oauth/sign-in", s.serveSignIn)
 	mux.HandleFunc("POST /oauth/token", s.serveToken)
+	mux.HandleFunc("POST /oauth/back-channel-logout", s.serveLogout)
 	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
 	mux.HandleFunc("POST "+acsPath, s.serveAssertion)
 	mux.HandleFunc("GET /saml/metadata/{issuer}", s.serveMetadata)

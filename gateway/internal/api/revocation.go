@@ -23,7 +23,16 @@ const (
 	RevokeSubject RevocationKind = "subject" // a subject or actor, by its name: every token issued to it until now
 	RevokeToken   RevocationKind = "token"   // one token, by its jti
 	RevokeSession RevocationKind = "session" // one session, by its id
+
+	// What an identity provider ends, with one space between the parts.
+	RevokeAccount RevocationKind = "account" // "ISSUER SUB": every token of that account issued until now
+	RevokeSignIn  RevocationKind = "sign_in" // "ISSUER SID" or "ISSUER SID SUB": every token of that sign-in; with SUB also those of the account until now that have no sid
 )
+
+// RevocationKinds lists the kinds.
+func RevocationKinds() []RevocationKind {
+	return []RevocationKind{RevokeSubject, RevokeToken, RevokeSession, RevokeAccount, RevokeSignIn}
+}
 
 // RevocationLife is how long a revocation is kept: a day, which no token
 // outlives, and an hour for clocks and sessions that began at its end.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,7 @@ type issuer struct {
 	lines *bufio.Scanner
 }
 
-func startIssuer(t *testing.T) *issuer {
+func startIssuer(t *testing.T, logout ...string) *issuer {
 	t.Helper()
 	installed, err := filepath.Abs("../../../bin/identity")
 	if err != nil {
@@ -45,7 +46,7 @@ func startIssuer(t *testing.T) *issuer {
 		}
 		t.Skip("SKIPPED: oidc-provider is not installed: run testacc/identity/install.sh")
 	}
-	i := &issuer{cmd: exec.Command("node", "../../../testacc/identity/issuer.mjs", installed)}
+	i := &issuer{cmd: exec.Command("node", append([]string{"../../../testacc/identity/issuer.mjs", installed}, logout...)...)}
 	i.stdin, err = i.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +192,36 @@ func TestRealIssuer(t *testing.T) {
 	accepted("while the issuer is away", second.IDToken)
 	c.forward(time.Hour)
 	refused("when it has been away for long", second.IDToken, oidc.CodeIssuerUnreachable)
+}
+
+// TestRealLogout has the real issuer end a sign-in.
+func TestRealLogout(t *testing.T) {
+	sent := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { sent <- r.PostFormValue("logout_token") }))
+	t.Cleanup(server.Close)
+	i := startIssuer(t, server.URL)
+	issuers := []policylang.Issuer{{Name: "corp", URL: i.url, Audience: "postern"}}
+	v := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, AllowLoopbackHTTP: true})
+	claims, err := v.Verify(t.Context(), i.signIn(t).IDToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, _ := claims["sid"].(string)
+	if session == "" {
+		t.Fatal("the ID token names no session")
+	}
+	if said := i.tell(t, "logout ana "+session); said != "done" {
+		t.Fatal(said)
+	}
+	token := <-sent
+	said, err := v.VerifyLogout(t.Context(), token)
+	if err != nil || said.Issuer != i.url || said.Subject != "ana" || said.Session != session || said.ID == "" {
+		t.Errorf("it says %+v, %v", said, err)
+	}
+	var refused *oidc.Error
+	if _, err := v.Verify(t.Context(), token); !errors.As(err, &refused) || refused.Code != oidc.CodeTokenType {
+		t.Errorf("as a token to log in with: %v", err)
+	}
 }
 
 // TestRenew exchanges a refresh token at the real issuer.

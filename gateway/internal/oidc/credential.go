@@ -15,12 +15,13 @@ const (
 	kindBearer     kind = "JWT" // an identity provider's
 	kindCredential kind = api.CredentialType
 	kindSCRAM      kind = api.SCRAMGrantType
+	kindLogout     kind = "logout+jwt" // an identity provider's, and nothing to log in with
 )
 
 // kindOf reads a header's "typ".
 func kindOf(typ any) kind {
 	name, _ := typ.(string)
-	if k := kind(strings.TrimPrefix(strings.ToLower(name), "application/")); k == kindCredential || k == kindSCRAM {
+	if k := kind(strings.TrimPrefix(strings.ToLower(name), "application/")); k == kindCredential || k == kindSCRAM || k == kindLogout {
 		return k
 	}
 	return kindBearer

@@ -129,7 +129,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, want kind) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	if (token.kind == kindSCRAM) != (want == kindSCRAM) {
+	if (token.kind == kindSCRAM) != (want == kindSCRAM) || token.kind == kindLogout {
 		return nil, refuse(CodeTokenType, "the token is of the type %s, which is not wanted here", token.kind)
 	}
 	issuers := v.issuers()
