@@ -33,6 +33,7 @@ type Conn struct {
 	left     func()      // is told that the other side has left; guarded by mu
 	deadline time.Time   // of Read; guarded by mu
 	timer    *time.Timer // wakes the reader then; guarded by mu
+	fires    time.Time   // when the timer does; guarded by mu
 	expired  atomic.Bool
 }
 
@@ -341,8 +342,13 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if t.IsZero() {
 		return nil
 	}
-	if c.timer == nil && !c.closed {
-		c.timer = time.AfterFunc(time.Until(t), c.checkDeadline)
+	switch {
+	case c.closed:
+	case c.timer == nil:
+		c.timer, c.fires = time.AfterFunc(time.Until(t), c.checkDeadline), t
+	case t.Before(c.fires):
+		c.timer.Reset(time.Until(t))
+		c.fires = t
 	}
 	return nil
 }
@@ -355,7 +361,7 @@ func (c *Conn) checkDeadline() {
 	switch left := time.Until(c.deadline); {
 	case c.deadline.IsZero() || c.closed:
 	case left > 0:
-		c.timer = time.AfterFunc(left, c.checkDeadline)
+		c.timer, c.fires = time.AfterFunc(left, c.checkDeadline), c.deadline
 	default:
 		c.expired.Store(true)
 		c.reader.Wake()
