@@ -285,8 +285,8 @@ func (c *clientLoop) readForParse(ctx context.Context, msg pgproto3.Parse) (*Tex
 }
 
 func (c *clientLoop) bind(ctx context.Context, p piece) error {
-	var msg pgproto3.Bind
-	if err := msg.Decode(p.body()); err != nil {
+	msg, err := decodeBind(p.body())
+	if err != nil {
 		return c.protocolError(err)
 	}
 	if err := c.refresh(ctx); err != nil {
@@ -302,16 +302,16 @@ func (c *clientLoop) bind(ctx context.Context, p piece) error {
 		c.refuse(e, r, func(id string) { c.out = appendDeniedParse(c.out, deniedStatement, id) })
 		return nil
 	}
-	c.portals.change(msg.DestinationPortal, change[portal]{entry: e, value: bound, always: msg.DestinationPortal == ""})
+	c.portals.change(msg.portal, change[portal]{entry: e, value: bound, always: msg.portal == ""})
 	c.forward(e, p)
 	return nil
 }
 
-func (c *clientLoop) decideBind(ctx context.Context, msg *pgproto3.Bind) (*portal, *refusal.Refusal, error) {
-	if r := reservedName(msg.DestinationPortal); r != nil {
+func (c *clientLoop) decideBind(ctx context.Context, msg *bindMessage) (*portal, *refusal.Refusal, error) {
+	if r := reservedName(msg.portal); r != nil {
 		return nil, r, nil
 	}
-	stmt, err := c.statements.lookup(msg.PreparedStatement, c.batch)
+	stmt, err := c.statements.lookup(msg.statement, c.batch)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -322,13 +322,12 @@ func (c *clientLoop) decideBind(ctx context.Context, msg *pgproto3.Bind) (*porta
 	if err != nil {
 		return nil, nil, err
 	}
-	bound := &Bound{Formats: msg.ParameterFormatCodes, Values: cloneValues(msg.Parameters)}
-	ask := &Ask{Stage: StageBind, Text: stmt.text, Targets: targets, Bound: bound, CanWait: c.canWait()}
+	ask := &Ask{Stage: StageBind, Text: stmt.text, Targets: targets, Bound: msg.bound, CanWait: c.canWait()}
 	permit, r, err := c.decide(ctx, ask)
 	if r != nil || err != nil {
 		return nil, r, err
 	}
-	return &portal{prepared: stmt, bound: bound, permit: permit, formats: msg.ResultFormatCodes}, nil, nil
+	return &portal{prepared: stmt, bound: msg.bound, permit: permit, formats: msg.results}, nil, nil
 }
 
 func (c *clientLoop) describe(p piece) error {
@@ -576,12 +575,4 @@ func copiesIn(targets []*Statement) bool {
 		}
 	}
 	return false
-}
-
-func cloneValues(values [][]byte) [][]byte {
-	out := make([][]byte, len(values))
-	for i, v := range values {
-		out[i] = bytes.Clone(v)
-	}
-	return out
 }

@@ -97,6 +97,54 @@ func decodeRow(body []byte) ([]string, error) {
 	return row, c.done("DataRow")
 }
 
+// bindMessage is a Bind. It keeps no reference to the message.
+type bindMessage struct {
+	portal, statement string
+	bound             *Bound
+	results           []int16 // formats of result columns, as sent
+}
+
+// decodeBind reads a Bind's body (names, parameter formats, parameters, result
+// formats).
+func decodeBind(body []byte) (bindMessage, error) {
+	c := cursorOf{b: body}
+	m := bindMessage{portal: c.string(), statement: c.string()}
+	few := &struct { // most have few parameters
+		bound  Bound
+		values [4][]byte
+	}{}
+	m.bound = &few.bound
+	m.bound.Formats = c.int16s()
+	c.b = bytes.Clone(c.b) // the values are kept
+	m.bound.Values = few.values[:0]
+	for range int(uint16(c.int16())) {
+		var value []byte
+		if length := c.int32(); length >= 0 {
+			value = c.take(int(length))
+		}
+		if c.failed {
+			break
+		}
+		m.bound.Values = append(m.bound.Values, value)
+	}
+	m.results = c.int16s()
+	return m, c.done("Bind")
+}
+
+// int16s reads a count and as many numbers.
+func (c *cursorOf) int16s() []int16 {
+	n := int(uint16(c.int16()))
+	if n == 0 || 2*n > len(c.b) {
+		c.failed = c.failed || n > 0
+		return nil
+	}
+	out := make([]int16, n)
+	for i := range out {
+		out[i] = c.int16()
+	}
+	return out
+}
+
 // decodeFunctionCall reads a FunctionCall's body (the function's OID, argument
 // formats, arguments, result format).
 func decodeFunctionCall(body []byte) (*Bound, error) {
