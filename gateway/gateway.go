@@ -78,6 +78,7 @@ type Server struct {
 	revoked     atomic.Pointer[revocations]
 	connected   atomic.Int64
 	loops       *netloop.Loops // of Serve
+	decided     atomic.Uint64  // questions of sessions that were decided
 }
 
 // New returns a server that is not listening yet.
@@ -127,6 +128,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	var sessions, watch sync.WaitGroup
 	watch.Go(func() { s.stuckLoop(running) })
+	watch.Go(func() { s.giveBackLoop(running) })
 	defer func() {
 		sessions.Wait()
 		loops.Close()

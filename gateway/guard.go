@@ -242,6 +242,7 @@ func (g *guard) setReason(reason string) {
 
 // Decide is asked before anything is forwarded that runs, or could.
 func (g *guard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *refusal.Refusal) {
+	g.server.decided.Add(1)
 	now := g.server.cfg.Clock()
 	if s := g.repeated(ask, now); s != nil {
 		return g.again(s, ask, now), nil
