@@ -24,7 +24,7 @@ import (
 )
 
 // settle is how long sessions are idle before memory is read.
-const settle = 20 * time.Second
+const settle = 30 * time.Second
 
 // measureIdle opens sessions, has each run one statement and then nothing,
 // and tells what the gateway's resident memory grew by for each.
@@ -126,7 +126,7 @@ func idleSession(ctx context.Context, p *proxy, withTLS bool) (*pgconn.PgConn, e
 	if err != nil {
 		return nil, err
 	}
-	config.Password = p.password
+	config.Password = p.passwords[role]
 	if withTLS {
 		config.TLSConfig = &tls.Config{InsecureSkipVerify: true} // its memory is what matters
 	}

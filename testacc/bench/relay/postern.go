@@ -52,8 +52,13 @@ func (p *proxy) postern(dir string, upstream int, profile string) error {
 		return err
 	}
 	p.cmd.Args = append(p.cmd.Args, "-issuer", issuer.url)
-	p.password, err = issuer.token(role)
-	return err
+	p.passwords = map[string]string{}
+	for _, name := range []string{role, maskedRole} {
+		if p.passwords[name], err = issuer.token(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // issuer is an OpenID Connect issuer with one key.
@@ -101,17 +106,21 @@ func (i *issuer) token(subject string) (string, error) {
 }
 
 // benchPolicy has a hundred rules, of which the last allows everything that
-// the workloads do, and masks two columns of one table.
+// the workloads do, and masks two columns of one table for everybody but role.
 func benchPolicy(upstream int, issuer string) *policylang.Policy {
+	unless := fmt.Sprintf("identity.name == %q", role)
 	p := &policylang.Policy{
 		Gateways: []policylang.Gateway{{
 			Name: gatewayName, Upstream: policylang.Upstream{Host: "127.0.0.1", Port: upstream, TLS: "disable"},
 			Issuers: []policylang.Issuer{{Name: "bench", URL: issuer, Audience: audience}},
 		}},
-		Identities: []policylang.Identity{{Name: role, Kind: "service", When: fmt.Sprintf("token.sub == %q", role), Groups: []string{"load"}}},
+		Identities: []policylang.Identity{
+			{Name: role, Kind: "service", When: fmt.Sprintf("token.sub == %q", role), Groups: []string{"load"}},
+			{Name: maskedRole, Kind: "service", When: fmt.Sprintf("token.sub == %q", maskedRole), Groups: []string{"load"}},
+		},
 		MaskingPolicies: []policylang.MaskingPolicy{
-			{Name: "addresses", Columns: []string{"public.masked.email"}, Transform: policylang.TransformPartial, Format: "email", KeepFirst: 1},
-			{Name: "cards", Columns: []string{"public.masked.card"}, Transform: policylang.TransformPartial, Format: "card", KeepLast: 4},
+			{Name: "addresses", Unless: unless, Columns: []string{"public.masked.email"}, Transform: policylang.TransformPartial, Format: "email", KeepFirst: 1},
+			{Name: "cards", Unless: unless, Columns: []string{"public.masked.card"}, Transform: policylang.TransformPartial, Format: "card", KeepLast: 4},
 		},
 	}
 	for i := range 99 {
@@ -194,7 +203,7 @@ func newGateway(dir string, upstream int, issuer string) (*gateway.Server, *evid
 		Authenticator: authenticate.New(authenticate.Config{AllowLoopbackHTTP: true, Logger: log, Issuers: func() []policylang.Issuer {
 			return live.Current().Program.Gateway().Issuers
 		}}),
-		Limits: gateway.Limits{Connections: 20_000},
+		Limits: gateway.Limits{Connections: 20_000, IdentityConnections: 20_000},
 		Accept: accept.Config{AllowPlaintext: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{accept.ALPN}}},
 	}), journal, nil
 }

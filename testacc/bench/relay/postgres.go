@@ -17,8 +17,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// role is whom everything connects as.
-const role = "bench"
+// Everything connects as role, from whom nothing is masked, or, where masking is
+// measured, as maskedRole.
+const (
+	role       = "bench"
+	maskedRole = "masked"
+)
 
 // postgres is a cluster of its own, which forgets all when it stops.
 type postgres struct {
@@ -90,7 +94,7 @@ func (p *postgres) fill(ctx context.Context, streamMB int64) error {
 		fmt.Fprintf(&wide, ", %d + id AS c%d", i, i)
 	}
 	for _, sql := range []string{
-		"CREATE ROLE bench LOGIN", "CREATE ROLE postern LOGIN",
+		"CREATE ROLE bench LOGIN", "CREATE ROLE masked LOGIN", "CREATE ROLE postern LOGIN",
 		"CREATE TABLE wide AS SELECT id" + wide.String() + " FROM generate_series(1, 1000) id", "ALTER TABLE wide ADD PRIMARY KEY (id)",
 		// A row is about 250 bytes on the wire.
 		fmt.Sprintf(`CREATE TABLE stream AS SELECT id, 'name ' || id AS name, 'user' || id || '@example.com' AS email,
@@ -105,7 +109,7 @@ func (p *postgres) fill(ctx context.Context, streamMB int64) error {
 	if out, err := bench.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgbench -i: %w\n%s", err, out)
 	}
-	for _, sql := range []string{"GRANT ALL ON ALL TABLES IN SCHEMA public TO bench", "CHECKPOINT"} {
+	for _, sql := range []string{"GRANT ALL ON ALL TABLES IN SCHEMA public TO bench, masked", "CHECKPOINT"} {
 		if err := p.exec(ctx, sql); err != nil {
 			return err
 		}

@@ -19,11 +19,11 @@ var proxyNames = []string{"direct", "pgbouncer", "haproxy", "gorelay", "postern"
 
 // proxy is something that clients connect to.
 type proxy struct {
-	name     string
-	port     int
-	password string
-	cmd      *exec.Cmd // nil: PostgreSQL itself
-	log      *bytes.Buffer
+	name      string
+	port      int
+	passwords map[string]string // by role
+	cmd       *exec.Cmd         // nil: PostgreSQL itself
+	log       *bytes.Buffer
 }
 
 func startProxy(ctx context.Context, name, dir string, db *postgres, profile string) (*proxy, error) {

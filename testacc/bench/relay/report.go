@@ -110,6 +110,8 @@ type bar struct {
 
 func (w *workload) bar() bar {
 	switch {
+	case w.only != "" && w.unit == "tps":
+		return bar{}
 	case w.only != "":
 		return bar{against: "direct", throughput: 0.5}
 	case w.unit == "MB/s":
@@ -128,8 +130,12 @@ func (r *results) markdown(o *options) string {
 	fmt.Fprintf(&out, `## What a connection through Postern costs
 
 %smake bench-relay%s, %s of %d rounds of %v a cell on %d cores of a machine that others were using; PostgreSQL, pgbench
-and the proxy share them. Postern enforces a policy of a hundred rules, masks two columns of a table and records every
-statement; the others enforce nothing. Everything speaks plaintext. A bare relay is two goroutines that copy bytes.
+and the proxy share them. Postern enforces a policy of a hundred rules, masks two columns of a table for everybody but the
+identity of the unmasked rows, and records every statement; the others enforce nothing. Everything speaks plaintext. A bare
+relay is two goroutines that copy bytes. Streams are of %d MB.
+
+In the masked rows columns are masked for the identity. Then the gateway asks the server, before each statement, whether
+the relations that the statement names are still what they were: a query of its own for each transaction.
 
 ### Throughput
 
@@ -137,10 +143,14 @@ Transactions or MB a second straight to PostgreSQL, then the part of that which 
 
 | workload | direct | pgbouncer | haproxy | bare Go relay | Postern | bar | |
 |---|---:|---:|---:|---:|---:|---|---|
-`, "`", "`", "medians", o.rounds, o.duration, runtime.NumCPU())
+`, "`", "`", "medians", o.rounds, o.duration, runtime.NumCPU(), o.stream)
 	for _, row := range r.rows {
 		direct := row.rate("direct")
 		b := row.workload.bar()
+		if b.against == "" {
+			fmt.Fprintf(&out, "| %s | %.0f %s | | | | %s | | |\n", row.workload.name, direct, row.workload.unit, ratio(row.rate("postern"), direct))
+			continue
+		}
 		fmt.Fprintf(&out, "| %s | %.0f %s | %s | %s | %s | %s | %.1f of %s | %s |\n", row.workload.name, direct, row.workload.unit,
 			ratio(row.rate("pgbouncer"), direct), ratio(row.rate("haproxy"), direct), ratio(row.rate("gorelay"), direct), ratio(row.rate("postern"), direct),
 			b.throughput, plain(b.against), verdict(row.rate("postern")/row.rate(b.against), b.throughput, true))

@@ -53,7 +53,7 @@ func (w *workload) measure(ctx context.Context, db *postgres, p *proxy) (sample,
 func workloads(o *options) []*workload {
 	var all []*workload
 	bench := func(name string, script string, args ...string) {
-		all = append(all, &workload{name: name, unit: "tps", cpuUnit: "µs", per: 1, run: pgbench(o.duration, script, args...)})
+		all = append(all, &workload{name: name, unit: "tps", cpuUnit: "µs", per: 1, run: pgbench(o.duration, role, script, args...)})
 	}
 	for _, mode := range []string{"simple", "extended", "prepared"} {
 		for _, clients := range []string{"1", "8", "32"} {
@@ -63,14 +63,18 @@ func workloads(o *options) []*workload {
 	bench("TPC-B, 8", "", "-M", "prepared", "-c", "8")
 	bench("200 columns, 8", "\\set id random(1, 1000)\nSELECT * FROM wide WHERE id = :id;\n", "-M", "prepared", "-c", "8")
 	bench("connections", "", "-S", "-C", "-c", "1")
-	stream := func(name, sql string) {
-		all = append(all, &workload{name: name, unit: "MB/s", cpuUnit: "ms/GB", per: 1.024, run: streaming(sql)})
+	stream := func(name, as, sql string) {
+		all = append(all, &workload{name: name, unit: "MB/s", cpuUnit: "ms/GB", per: 1.024, run: streaming(as, sql)})
 	}
-	stream("SELECT, stream", "SELECT * FROM stream")
-	stream("COPY, stream", "COPY stream TO STDOUT")
+	stream("SELECT, stream", role, "SELECT * FROM stream")
+	stream("COPY, stream", role, "COPY stream TO STDOUT")
 	masked := len(all)
-	stream("SELECT, 2 masked", "SELECT * FROM masked")
-	stream("COPY, 2 masked", "COPY masked TO STDOUT")
+	stream("SELECT, 2 masked", maskedRole, "SELECT * FROM masked")
+	stream("COPY, 2 masked", maskedRole, "COPY masked TO STDOUT")
+	for _, clients := range []string{"1", "8"} {
+		bench("-S prepared, "+clients+", masked", "", "-S", "-M", "prepared", "-c", clients)
+		all[len(all)-1].run = pgbench(o.duration, maskedRole, "", "-S", "-M", "prepared", "-c", clients)
+	}
 	for _, w := range all[masked:] {
 		w.only = "postern"
 	}
@@ -90,10 +94,10 @@ var (
 )
 
 // pgbench runs Debian's pgbench.
-func pgbench(d time.Duration, script string, args ...string) func(context.Context, *postgres, *proxy) (float64, time.Duration, error) {
+func pgbench(d time.Duration, as, script string, args ...string) func(context.Context, *postgres, *proxy) (float64, time.Duration, error) {
 	return func(ctx context.Context, _ *postgres, p *proxy) (float64, time.Duration, error) {
 		args := append([]string{
-			"-n", "-T", strconv.Itoa(max(1, int(d.Seconds()))), "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-U", role,
+			"-n", "-T", strconv.Itoa(max(1, int(d.Seconds()))), "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-U", as,
 		}, args...)
 		if script != "" {
 			file := filepath.Join(os.TempDir(), fmt.Sprintf("bench-relay-%d.sql", os.Getpid()))
@@ -104,7 +108,7 @@ func pgbench(d time.Duration, script string, args ...string) func(context.Contex
 			args = append(args, "-f", file)
 		}
 		cmd := exec.CommandContext(ctx, "pgbench", append(args, "postgres")...)
-		cmd.Env = append(os.Environ(), "PGPASSWORD="+p.password, "PGSSLMODE=disable")
+		cmd.Env = append(os.Environ(), "PGPASSWORD="+p.passwords[as], "PGSSLMODE=disable")
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Run(); err != nil {
@@ -129,13 +133,13 @@ func number(re *regexp.Regexp, out []byte) (float64, error) {
 
 // streaming reads all of a large result and looks at its end alone, so that
 // the client is not what is measured. It counts megabytes.
-func streaming(sql string) func(context.Context, *postgres, *proxy) (float64, time.Duration, error) {
+func streaming(as, sql string) func(context.Context, *postgres, *proxy) (float64, time.Duration, error) {
 	return func(ctx context.Context, _ *postgres, p *proxy) (float64, time.Duration, error) {
-		config, err := pgconn.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres sslmode=disable", p.port, role))
+		config, err := pgconn.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres sslmode=disable", p.port, as))
 		if err != nil {
 			return 0, 0, err
 		}
-		config.Password = p.password
+		config.Password = p.passwords[as]
 		conn, err := pgconn.ConnectConfig(ctx, config)
 		if err != nil {
 			return 0, 0, err
