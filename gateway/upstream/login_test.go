@@ -21,13 +21,15 @@ import (
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/gateway/upstream"
+	"github.com/posternhq/postern/gateway/upstream/prepare"
 	"github.com/posternhq/postern/gateway/upstream/vault"
 	"github.com/posternhq/postern/gateway/upstream/vault/vaulttest"
 	"github.com/posternhq/postern/policylang"
 )
 
-// secured is a PostgreSQL with TLS that lets members of postern_clients in by
-// certificates of an authority, and others by SCRAM.
+// secured is a PostgreSQL with TLS as `postern upstream prepare` has it: members
+// of postern_clients are let in by certificates of an authority. Others are by
+// SCRAM.
 type secured struct {
 	cluster   *pgtest.Cluster
 	authority *pki.Authority
@@ -41,16 +43,19 @@ func newSecured(t *testing.T, version int) *secured {
 	if s.authority, err = pki.NewAuthority("upstream"); err != nil {
 		t.Fatal(err)
 	}
-	s.cluster = pgtest.New(t, pgtest.Options{Version: version, HBA: []string{
-		"host all postgres 127.0.0.1/32 trust",
-		"hostssl all +postern_clients 127.0.0.1/32 cert map=postern",
-		"host all +postern_clients all reject",
-		"hostssl all all 127.0.0.1/32 scram-sha-256",
-	}})
+	script, err := prepare.New(prepare.Options{
+		CatalogRole: "postern", Database: "postgres", Roles: []prepare.Role{{Name: "ana"}, {Name: "Ana Lima"}}, Grants: prepare.GrantNone,
+		Method: "cert", Address: "127.0.0.1/32",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hba := append([]string{"host all postgres 127.0.0.1/32 trust"}, script.HBA...)
+	s.cluster = pgtest.New(t, pgtest.Options{Version: version, HBA: append(hba, "hostssl all all 127.0.0.1/32 scram-sha-256")})
 	cert, key := serverFiles(t)
 	s.ca = filepath.Join(t.TempDir(), "server.pem")
 	for name, content := range map[string]string{
-		"server.crt": cert, "server.key": key, "root.crt": string(s.authority.PEM()), "pg_ident.conf": `postern /^(.*)$ \1` + "\n",
+		"server.crt": cert, "server.key": key, "root.crt": string(s.authority.PEM()), "pg_ident.conf": strings.Join(script.Ident, "\n") + "\n",
 	} {
 		if err := s.cluster.WriteFile(name, content); err != nil {
 			t.Fatal(err)
@@ -62,8 +67,10 @@ func newSecured(t *testing.T, version int) *secured {
 	s.cluster.MustExec(t, "postgres", "ALTER SYSTEM SET ssl = on")
 	s.cluster.MustExec(t, "postgres", "ALTER SYSTEM SET ssl_ca_file = 'root.crt'")
 	s.cluster.MustExec(t, "postgres", "SELECT pg_reload_conf()")
-	s.cluster.MustExec(t, "postgres", `CREATE ROLE postern_clients; CREATE ROLE ana LOGIN IN ROLE postern_clients;
-CREATE ROLE "Ana Lima" LOGIN IN ROLE postern_clients; CREATE ROLE shared LOGIN PASSWORD 's3cret'`)
+	for range 2 { // it can be run any number of times
+		s.cluster.MustExec(t, "postgres", script.SQL())
+	}
+	s.cluster.MustExec(t, "postgres", "CREATE ROLE shared LOGIN PASSWORD 's3cret'")
 	return s
 }
 
@@ -116,7 +123,7 @@ func TestCertificateLogin(t *testing.T) {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			s := newSecured(t, version)
 			target, means := s.target(policylang.LoginCertificate, ""), upstream.Means{Authority: s.authority}
-			for _, role := range []string{"ana", "Ana Lima"} {
+			for _, role := range []string{"ana", "Ana Lima", "postern"} {
 				got, err := query(t, target, upstream.Login{Role: role, Database: "postgres", Session: "s_0123456789abcdef", Means: means},
 					"SELECT session_user || ' ' || current_user || ' ' || client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 				if want := fmt.Sprintf("%[1]s %[1]s /CN=%[1]s/OU=s_0123456789abcdef", role); err != nil || !sameName(got, want) {
@@ -151,6 +158,7 @@ func TestCertificateLogin(t *testing.T) {
 			if err := conn.Cancel(t.Context()); err != nil {
 				t.Errorf("cancel without the certificate: %v", err)
 			}
+			t.Run("escapes", s.testEscapes)
 		})
 	}
 }

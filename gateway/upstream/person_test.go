@@ -39,39 +39,36 @@ var escapes = []string{
 	"SET ROLE postern_clients",
 }
 
-// TestEscapes tries each over a connection as the gateway makes it, with
+// testEscapes tries each over a connection as the gateway makes it, with
 // nothing of the gateway in between: what the gateway would refuse, PostgreSQL
 // refuses too.
-func TestEscapes(t *testing.T) {
-	for _, version := range []int{15, 18} {
-		s := newSecured(t, version)
-		t.Setenv("TEST_UPSTREAM_PASSWORD", "s3cret")
-		for _, way := range []struct {
-			role   string
-			target *policylang.Upstream
-			means  upstream.Means
-		}{
-			{"ana", s.target(policylang.LoginCertificate, ""), upstream.Means{Authority: s.authority}},
-			{"shared", s.target(policylang.LoginSCRAM, "env:TEST_UPSTREAM_PASSWORD"), upstream.Means{}},
-		} {
-			conn, err := upstream.Connect(t.Context(), way.target, upstream.Login{Role: way.role, Database: "postgres", Means: way.means})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, sql := range escapes {
-				_, err := conn.Exec(t.Context(), sql).ReadAll() // whether it fails or does nothing
-				now := one(t, conn, "SELECT concat_ws(' ', session_user, current_setting('is_superuser'), rolsuper, rolcreaterole, rolbypassrls) FROM pg_roles WHERE rolname = session_user")
-				if want := way.role + " off f f f"; now != want {
-					t.Errorf("PostgreSQL %d, as %s: after %s (%v) it is %q, want %q", version, way.role, sql, err, now, want)
-				}
-				current := one(t, conn, "SELECT current_user")
-				// A member of the group may become the group in PostgreSQL 15, which has no right to anything.
-				if current != way.role && current != prepare.Clients {
-					t.Errorf("PostgreSQL %d, as %s: after %s the role is %q", version, way.role, sql, current)
-				}
-			}
-			conn.Close(context.WithoutCancel(t.Context()))
+func (s *secured) testEscapes(t *testing.T) {
+	t.Setenv("TEST_UPSTREAM_PASSWORD", "s3cret")
+	for _, way := range []struct {
+		role   string
+		target *policylang.Upstream
+		means  upstream.Means
+	}{
+		{"ana", s.target(policylang.LoginCertificate, ""), upstream.Means{Authority: s.authority}},
+		{"shared", s.target(policylang.LoginSCRAM, "env:TEST_UPSTREAM_PASSWORD"), upstream.Means{}},
+	} {
+		conn, err := upstream.Connect(t.Context(), way.target, upstream.Login{Role: way.role, Database: "postgres", Means: way.means})
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, sql := range escapes {
+			_, err := conn.Exec(t.Context(), sql).ReadAll() // whether it fails or does nothing
+			now := one(t, conn, "SELECT concat_ws(' ', session_user, current_setting('is_superuser'), rolsuper, rolcreaterole, rolbypassrls) FROM pg_roles WHERE rolname = session_user")
+			if want := way.role + " off f f f"; now != want {
+				t.Errorf("as %s: after %s (%v) it is %q, want %q", way.role, sql, err, now, want)
+			}
+			current := one(t, conn, "SELECT current_user")
+			// A member of the group may become the group in PostgreSQL 15, which has no right to anything.
+			if current != way.role && current != prepare.Clients {
+				t.Errorf("as %s: after %s the role is %q", way.role, sql, current)
+			}
+		}
+		conn.Close(context.WithoutCancel(t.Context()))
 	}
 }
 

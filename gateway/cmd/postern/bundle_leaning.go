@@ -206,8 +206,9 @@ func transformLeaning(b, a *policylang.MaskingPolicy) leaning {
 		return leansNarrow
 	case b.Transform:
 		return leansWide
+	default:
+		return leansEither // truncate and round
 	}
-	return leansEither // truncate and round
 }
 
 func gatewayLeaning(b, a *policylang.Gateway) leaning {

@@ -152,6 +152,7 @@ func followRollout(ctx context.Context, out *output, client *controlclient.Clien
 			return nil
 		case api.RolloutStopped:
 			return errors.New("the rollout was stopped: " + r.Reason)
+		case api.RolloutRunning:
 		}
 		next, err := client.Rollout(ctx, r.ID, r.Rev, api.MaxWait/2)
 		for err == nil && next.Rev == r.Rev {

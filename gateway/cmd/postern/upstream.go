@@ -285,6 +285,10 @@ The exit status is 0 if nothing is missing or unsafe.`,
 			if err != nil {
 				return err
 			}
+			target := &program.Gateway().Upstream
+			if o.SessionTable = target.SessionTable; target.Login == policylang.LoginCertificate {
+				o.Method = "cert"
+			}
 			earlier, err := readBindings(remember)
 			if err != nil {
 				return err

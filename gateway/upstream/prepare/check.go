@@ -83,7 +83,7 @@ func (r *Report) find(s Severity, subject, fix, format string, args ...any) {
 // bindings of an earlier report, or nil.
 func Check(ctx context.Context, conn Querier, o Options, earlier []Binding) (*Report, error) {
 	c := checker{conn: conn, o: &o, report: &Report{}}
-	err := errors.Join(c.roles(ctx), c.logins(ctx))
+	err := errors.Join(c.roles(ctx), c.logins(ctx), c.certificates(ctx), c.sessionTable(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("check the database: %w", err)
 	}
