@@ -23,6 +23,9 @@
 // its own then. Everything else must not wait; locks that are never held across
 // a wait are fine.
 //
+// Any goroutine may close a connection, which wakes its task. Once the task has
+// ended, [Conn.Release] gives up the descriptor.
+//
 // # Why
 //
 // A goroutine that reads a socket costs a read that finds nothing, a park, and
