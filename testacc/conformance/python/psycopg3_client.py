@@ -1,4 +1,5 @@
 """psycopg 3: the extended protocol, pipelines, server cursors, COPY, binary."""
+import logging
 import sys
 import threading
 import time
@@ -7,6 +8,8 @@ import psycopg
 from psycopg import sql
 
 from transcript import step
+
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it logs about a pipeline depends on timing
 
 if sys.argv[1:] == ["version"]:
     print(psycopg.__version__)
