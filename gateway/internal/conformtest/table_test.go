@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // document holds the table between two marks.
@@ -63,6 +64,7 @@ func (r *table) write(t *testing.T) error {
 		}
 		b.WriteString("\n")
 	}
+	fmt.Fprintf(&b, "\nOn %s, in the long form.\n", time.Now().UTC().Format(time.DateOnly))
 	return os.WriteFile(document, []byte(before+tableStart+b.String()+tableEnd+after), 0o644)
 }
 
