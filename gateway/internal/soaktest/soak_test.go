@@ -295,8 +295,7 @@ func (s *soak) one(ctx context.Context, conn *pgx.Conn, n int, random *rand.Rand
 	case 25, 26, 27, 28, 29:
 		want = denied
 		_, err = conn.Exec(ctx, "DELETE FROM t WHERE mark = '"+mark+"'", pgx.QueryExecModeSimpleProtocol)
-	case 30:
-		want = unknown // the client is killed
+	case 30: // the client is killed
 		timer := time.AfterFunc(time.Duration(random.IntN(3000))*time.Microsecond, func() { _ = conn.PgConn().Conn().Close() })
 		_, _ = conn.Exec(ctx, "SELECT '"+mark+"', pg_sleep(0.003)", pgx.QueryExecModeSimpleProtocol)
 		timer.Stop()
