@@ -73,6 +73,7 @@ type Server struct {
 	catalogs    *catalog.Store
 	protections protections
 	detections  detections
+	lookups     lookups
 	sessions    registry
 	sightings   sightings
 	revoked     atomic.Pointer[revocations]

@@ -258,6 +258,9 @@ func (g *guard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *ref
 	if r := g.hold(ctx, x, ask); r != nil {
 		return nil, g.denied(x, ask, r)
 	}
+	if r := g.spendLookups(x, ask.Stage); r != nil {
+		return nil, g.denied(x, ask, r)
+	}
 	if ask.Stage != relay.StageBind {
 		if r := g.recordIntent(ctx, x); r != nil {
 			return nil, r

@@ -16,6 +16,7 @@ type Limits struct {
 	Stuck               time.Duration // longest time that one write to a client or to the database may take; 15 min
 	Drain               time.Duration // longest time that sessions may go on once the server stops; 30 s
 	Message             int           // bytes of a client message that must be read whole; 64 MiB
+	Lookups             int           // comparisons of masked columns with values, for each identity in an hour; 100
 	Statement           statement.Limits
 }
 
@@ -24,9 +25,13 @@ func (l Limits) withDefaults() Limits {
 		defaultConnections = 1000
 		defaultOfIdentity  = 250
 		defaultMessage     = 64 << 20
+		defaultLookups     = 100
 	)
 	if l.Connections <= 0 {
 		l.Connections = defaultConnections
+	}
+	if l.Lookups <= 0 {
+		l.Lookups = defaultLookups
 	}
 	if l.IdentityConnections <= 0 {
 		l.IdentityConnections = defaultOfIdentity

@@ -284,9 +284,22 @@ func (g *guard) planColumns(x *execution, index int, fields []relay.Field) (rela
 		if protects(c.guarding, f) {
 			return nil, refusal.New(refusal.MaskBreach, "a masked column came where another was foreseen")
 		}
+		if out.TypeOID != f.TypeOID && (out.TypeOID != 0 && out.TypeOID != textOID || mayHoldRow(c.guarding, f.TypeOID)) {
+			return nil, refusal.New(refusal.MaskBreach, "a result has a column of another type than was foreseen")
+		}
 		columns[i] = g.passing(x, f)
 	}
 	return g.plan(columns)
+}
+
+// textOID is what the analysis foresees for a literal whose type the server
+// may yet take from where it stands.
+const textOID = 25
+
+// mayHoldRow reports whether values of a type may be rows with masked columns.
+func mayHoldRow(p *lineage.Protection, typeOID uint32) bool {
+	const record, recordArray = 2249, 2287
+	return typeOID == record || typeOID == recordArray || p.ProtectsType(typeOID)
 }
 
 // masking says how a column that does not pass is masked.

@@ -160,6 +160,20 @@ func (p *Protection) Transform(rel uint32, attnum int16) (policylang.Transform, 
 	return policylang.Transform{Kind: policylang.TransformRedact}, true
 }
 
+// ProtectsType reports whether a type is that of rows, or arrays of rows, of a
+// relation with a protected column.
+func (p *Protection) ProtectsType(oid uint32) bool {
+	t := p.cat.Type(p.cat.BaseType(oid))
+	if t != nil && t.Element != 0 {
+		t = p.cat.Type(t.Element)
+	}
+	if t == nil || t.Relation == 0 {
+		return false
+	}
+	r := p.cat.Relation(t.Relation)
+	return r != nil && p.relation(r, nil).protected
+}
+
 func (p *Protection) columnLabel(r *policylang.CatalogRelation, attnum int16) label {
 	seen := p.relation(r, nil)
 	if attnum == 0 {

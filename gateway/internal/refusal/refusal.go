@@ -22,6 +22,7 @@ const (
 	ApprovalUnavailable Code = "approval_unavailable"
 	ApprovalWithdrawn   Code = "approval_withdrawn"
 	Masked              Code = "masked"
+	LookupLimit         Code = "lookup_limit"
 	MaskBreach          Code = "mask_breach"
 	CatalogUnavailable  Code = "catalog_unavailable"
 	Unparsed            Code = "unparsed"
@@ -80,6 +81,7 @@ func Table() []Entry {
 		{ApprovalWithdrawn, "57014", "the held statement was cancelled before it was approved", "Run it again to ask again."},
 		{Cancelled, "57014", "the client cancelled the statement before it was sent to the database", "Run it again."},
 		{Masked, "42501", "the statement uses a masked column in a way that would reveal it", "Select the column itself, or ask for the group that sees it."},
+		{LookupLimit, "42501", "the identity has compared masked columns with values as often as it may in an hour", "Wait, or ask to be exempted from the policy."},
 		{MaskBreach, "58000", "a result did not have the shape that masking expected; the session was ended", "Report this to the owner of the gateway."},
 		{CatalogUnavailable, "57P03", "the gateway cannot read the database's catalog, which masking needs", "Try again later; nothing was executed."},
 		{Unparsed, "42601", "the gateway cannot read the statement as PostgreSQL would", "Check the statement's syntax."},
