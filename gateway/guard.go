@@ -155,7 +155,7 @@ func describeStatement(st *statement.Statement) *relay.Statement {
 // Stale returns what must be asked of the session before the next text.
 func (g *guard) Stale() string {
 	switch {
-	case !g.stale:
+	case !g.stale && g.env.SearchPath != nil: // it is nil where it was asked for in vain, in a failed transaction
 		return ""
 	case g.making.Load():
 		return catalog.SessionSQL

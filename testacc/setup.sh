@@ -77,6 +77,18 @@ if [ "${1-}" = tests ] && [ -d /usr/lib/postgresql/15 ] && ! [ -e /usr/lib/postg
 	fi
 fi
 
+# A writer of random SQL, for the search for leaks.
+if [ "${1-}" = tests ] && ! command -v sqlsmith >/dev/null 2>&1; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		say 'installing sqlsmith with apt-get'
+		apt-get update -q >&2
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends sqlsmith >&2 || missing=1
+	else
+		say 'sqlsmith is missing. On Debian, as root: apt-get install sqlsmith'
+		missing=1
+	fi
+fi
+
 if [ "${1-}" = tests ]; then
 	testacc/conformance/setup.sh || missing=1
 fi

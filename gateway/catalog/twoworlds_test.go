@@ -78,7 +78,7 @@ type worlds struct {
 
 func newWorlds(t *testing.T) *worlds {
 	t.Helper()
-	cluster := pgtest.New(t)
+	cluster := pgtest.New(t, pgtest.Options{Settings: map[string]string{"autovacuum": "off"}}) // plans must not change under a comparison
 	cluster.MustExec(t, "postgres", "CREATE DATABASE first")
 	cluster.MustExec(t, "first", sqlgen.Schema)
 	cluster.MustExec(t, "postgres", "CREATE DATABASE second TEMPLATE first")

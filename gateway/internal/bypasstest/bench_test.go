@@ -63,10 +63,10 @@ func clusterOf(t *testing.T, version int) *pgtest.Cluster {
 	}
 	c := must(pgtest.Start(pgtest.Options{Version: version, Settings: map[string]string{
 		"wal_level": "logical", "max_replication_slots": "5", "max_prepared_transactions": "5", "shared_buffers": "128MB",
-		"full_page_writes": "off", "max_wal_size": "4GB",
+		"full_page_writes": "off", "max_wal_size": "4GB", "autovacuum": "off", // plans must not change under a comparison
 	}}))(t)
 	clusters[version] = c
-	if err := c.Exec(t.Context(), "postgres", "CREATE ROLE postern LOGIN"); err != nil {
+	if err := c.Exec(t.Context(), "postgres", "CREATE ROLE postern LOGIN; CREATE ROLE maker LOGIN"); err != nil {
 		t.Fatal(err)
 	}
 	return c
