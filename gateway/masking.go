@@ -171,6 +171,10 @@ func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusa
 	if refused != nil {
 		n.unknown = refused.Code == lineage.CodeUnknown
 		r := refusal.New(refusal.Masked, "%s", refused.Message)
+		if refused.SQLSTATE != "" {
+			r = refusal.New(refusal.UndefinedName, "%s", refused.Message)
+			r.SQLSTATE = refused.SQLSTATE
+		}
 		r.Position = refused.Position
 		if refused.Hint != "" {
 			r.Hint = refused.Hint

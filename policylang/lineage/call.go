@@ -255,7 +255,7 @@ func (a *analyzer) unknownFunction(name []string, location int32) {
 		a.unknownPath(location, name[0])
 		return
 	}
-	a.refuse(CodeUnknown, location, "Check its name, its arguments and the search_path.", "function %q is not known", strings.Join(name, "."))
+	a.undefined(undefinedFunction, location, "Check its name, its arguments and the search_path.", "function %s does not exist", strings.Join(name, "."))
 }
 
 // projection follows a field of a row in functional notation: name(row) means

@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
@@ -91,7 +92,7 @@ func (a *analyzer) typeNamed(n *ast.TypeName) *policylang.Type {
 		t = a.cat.Type(t.Array)
 	}
 	if t == nil && len(names) > 0 {
-		a.refuse(CodeUnknown, n.Location, "Check its name and the search_path.", "type %q is not known", names[len(names)-1])
+		a.undefined(undefinedObject, n.Location, "", "type %q does not exist", strings.Join(names, "."))
 	}
 	return t
 }

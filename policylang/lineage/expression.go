@@ -1,8 +1,6 @@
 package lineage
 
 import (
-	"strings"
-
 	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
@@ -182,7 +180,7 @@ func (a *analyzer) bareName(name string, s *scope, location int32) value {
 		return v
 	}
 	if a.refusal == nil {
-		a.refuse(CodeUnknown, location, "", "column %q does not exist, as far as is known", name)
+		a.undefined(undefinedColumn, location, "", "column %q does not exist", name)
 	}
 	return value{}
 }
@@ -252,7 +250,7 @@ func (a *analyzer) qualifier(names []string, s *scope, location int32) *item {
 		}
 	}
 	if i == nil && a.refusal == nil {
-		a.refuse(CodeUnknown, location, "", "%q is not in FROM", strings.Join(names, "."))
+		a.undefined(undefinedTable, location, "", "missing FROM-clause entry for table %q", names[len(names)-1])
 	}
 	return i
 }
@@ -319,7 +317,7 @@ func (a *analyzer) attribute(name string, v value, location int32) value {
 		return a.apply([]string{name}, []value{v}, location).value
 	}
 	if v.fields != nil || (v.typ != 0 && v.typ != typeRecord) {
-		a.refuse(CodeUnknown, location, "", "column %q does not exist, as far as is known", name)
+		a.undefined(undefinedColumn, location, "", "column %q does not exist", name)
 	}
 	return value{label: v.label.derive(), risky: true, traits: v.traits}
 }

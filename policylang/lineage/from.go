@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
@@ -123,7 +124,7 @@ func (a *analyzer) findRelation(n *ast.RangeVar) *policylang.CatalogRelation {
 		a.checkShadow(r, n)
 	}
 	if r == nil {
-		a.refuse(CodeUnknown, n.Location, "Check its name and the search_path.", "relation %q is not known", n.Relname)
+		a.undefined(undefinedTable, n.Location, "", "relation %q does not exist", strings.TrimPrefix(n.Schemaname+"."+n.Relname, "."))
 	}
 	return r
 }

@@ -150,7 +150,7 @@ func (a *analyzer) unknownOperator(name []string, location int32) {
 		a.unknownPath(location, name[0])
 		return
 	}
-	a.refuse(CodeUnknown, location, "", "operator %s is not known", strings.Join(name, "."))
+	a.undefined(undefinedFunction, location, "", "operator %s does not exist", strings.Join(name, "."))
 }
 
 // operatorVerdict joins the verdicts on every operator that a name may mean;

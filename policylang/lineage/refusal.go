@@ -35,6 +35,32 @@ type Refusal struct {
 	Message  string // one line, lower case, no final period
 	Hint     string // complete sentences; may be empty
 	Position int    // 1-based character of the statement's text; 0 if unknown
+
+	// SQLSTATE is that of PostgreSQL's own error for a name that there is not, or
+	// that is ambiguous; empty for what is refused for another reason.
+	SQLSTATE string
+}
+
+// SQLSTATEs of names that mean nothing, or too much.
+const (
+	undefinedTable    = "42P01"
+	undefinedColumn   = "42703"
+	undefinedFunction = "42883"
+	undefinedObject   = "42704"
+	ambiguousColumn   = "42702"
+)
+
+// undefined refuses a name as PostgreSQL itself does.
+func (a *analyzer) undefined(sqlstate string, location int32, hint, format string, args ...any) {
+	if a.refusal != nil {
+		return
+	}
+	code := CodeUnknown
+	if sqlstate == ambiguousColumn {
+		code = CodeAmbiguous
+	}
+	a.refuse(code, location, hint, format, args...)
+	a.refusal.SQLSTATE = sqlstate
 }
 
 // Error returns the message.

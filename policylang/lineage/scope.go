@@ -63,7 +63,7 @@ func (a *analyzer) findColumn(s *scope, name string, location int32) (value, *it
 					continue
 				}
 				if found != nil {
-					a.refuse(CodeAmbiguous, location, "Qualify it with its table's name.", "column reference %q is ambiguous", name)
+					a.undefined(ambiguousColumn, location, "", "column reference %q is ambiguous", name)
 					return value{}, of
 				}
 				found, of = &i.columns[c], i
@@ -146,7 +146,7 @@ func (a *analyzer) field(i *item, name string, location int32) (value, bool) {
 			continue
 		}
 		if found != nil {
-			a.refuse(CodeAmbiguous, location, "Rename the columns.", "column reference %q is ambiguous", name)
+			a.undefined(ambiguousColumn, location, "", "column reference %q is ambiguous", name)
 			return value{}, true
 		}
 		found = &i.columns[c]

@@ -195,7 +195,7 @@ func (a *analyzer) copied(n *ast.CopyStmt, seen *relation) []column {
 	for _, name := range names {
 		v, ok := a.field(i, name, n.Relation.Location)
 		if !ok {
-			a.refuse(CodeUnknown, n.Relation.Location, "", "column %q of relation %q does not exist, as far as is known", name, seen.rel.Name)
+			a.undefined(undefinedColumn, n.Relation.Location, "", "column %q of relation %q does not exist", name, seen.rel.Name)
 		}
 		out = append(out, column{name: name, typ: v.typ, label: v.label})
 	}

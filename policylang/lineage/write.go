@@ -131,7 +131,7 @@ func cascades(cat *policylang.Catalog, r *policylang.CatalogRelation, verb polic
 func (a *analyzer) assign(d *destination, name string, v value, location int32) {
 	c := d.column(name)
 	if c == nil {
-		a.refuse(CodeUnknown, location, "", "column %q of relation %q does not exist, as far as is known", name, d.seen.rel.Name)
+		a.undefined(undefinedColumn, location, "", "column %q of relation %q does not exist", name, d.seen.rel.Name)
 		return
 	}
 	d.assigned = append(d.assigned, c.id.Column)

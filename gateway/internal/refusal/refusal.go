@@ -23,6 +23,7 @@ const (
 	ApprovalWithdrawn   Code = "approval_withdrawn"
 	Masked              Code = "masked"
 	LookupLimit         Code = "lookup_limit"
+	UndefinedName       Code = "undefined_name"
 	MaskBreach          Code = "mask_breach"
 	CatalogUnavailable  Code = "catalog_unavailable"
 	Unparsed            Code = "unparsed"
@@ -82,6 +83,7 @@ func Table() []Entry {
 		{Cancelled, "57014", "the client cancelled the statement before it was sent to the database", "Run it again."},
 		{Masked, "42501", "the statement uses a masked column in a way that would reveal it", "Select the column itself, or ask for the group that sees it."},
 		{LookupLimit, "42501", "the identity has compared masked columns with values as often as it may in an hour", "Wait, or ask to be exempted from the policy."},
+		{UndefinedName, "42P01", "the statement names a relation, column, type or function that the database does not have; the SQLSTATE is PostgreSQL's own for that", ""},
 		{MaskBreach, "58000", "a result did not have the shape that masking expected; the session was ended", "Report this to the owner of the gateway."},
 		{CatalogUnavailable, "57P03", "the gateway cannot read the database's catalog, which masking needs", "Try again later; nothing was executed."},
 		{Unparsed, "42601", "the gateway cannot read the statement as PostgreSQL would", "Check the statement's syntax."},
