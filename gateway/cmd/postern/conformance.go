@@ -55,7 +55,7 @@ func conformanceBypassCommand() *cobra.Command {
 		Short: "Attack a gateway that masks columns and denies statements, and use it honestly",
 		Long: `Attack a gateway that masks columns and denies statements, and use it honestly.
 
-More than 850 cases are played by the wire protocol: attacks that reveal masked
+More than 1,000 cases are played by the wire protocol: attacks that reveal masked
 values or do what is denied, and honest statements that must be served. The
 gateway under test may be any. It stands before a throwaway PostgreSQL, of which
 --server gives a superuser, and enforces one of two policies: --export writes
