@@ -341,6 +341,9 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 			return x, r
 		}
 	}
+	if r := names.checkTypes(ask.Types); r != nil {
+		return x, r
+	}
 	for i, target := range ask.Targets {
 		// What EXECUTE and FETCH run counts, and so does what they are.
 		by := ask.Text.Statements[i]

@@ -81,6 +81,21 @@ func (n *names) analyse(g *guard, c *considered, by *relay.Statement) *refusal.R
 	return nil
 }
 
+// checkTypes refuses parameters whose type runs code that cannot be read: the
+// server reads them at Bind.
+func (n *names) checkTypes(types []uint32) *refusal.Refusal {
+	if n.protection == nil || n.protection.Empty() {
+		return nil
+	}
+	for i, oid := range types {
+		if oid != 0 && !n.protection.ReadsHarmlessly(oid) {
+			return refusal.New(refusal.Masked, "the type of parameter $%d runs code that cannot be read, and columns are masked for you", i+1).
+				WithHint("Declare the type that it is made of, or none.")
+		}
+	}
+	return nil
+}
+
 // verifyAfter is for how long the definitions that a Bind looked at are taken
 // to be what they were when its portal is executed. It has locked the relations.
 const verifyAfter = 10 * time.Millisecond

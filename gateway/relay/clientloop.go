@@ -280,7 +280,7 @@ func (c *clientLoop) readForParse(ctx context.Context, msg pgproto3.Parse) (*Tex
 	if r := reservedIn(text); r != nil {
 		return nil, r
 	}
-	_, r = c.cfg.Guard.Decide(ctx, &Ask{Stage: StageParse, Text: text, Targets: text.Statements})
+	_, r = c.cfg.Guard.Decide(ctx, &Ask{Stage: StageParse, Text: text, Targets: text.Statements, Types: msg.ParameterOIDs})
 	return text, r
 }
 

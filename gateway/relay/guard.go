@@ -89,6 +89,7 @@ type Ask struct {
 	Stage   Stage
 	Text    *Text
 	Targets []*Statement // what each statement runs: itself, or for EXECUTE and FETCH the statement named
+	Types   []uint32     // of parameters, as the client declares them, for StageParse; 0 is left open
 	Bound   *Bound       // parameters, from StageBind on
 	Permit  *Permit      // the Bind's, for StageExecute
 	CanWait bool         // a hold may wait: the session is idle and nothing runs ahead

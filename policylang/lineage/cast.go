@@ -133,6 +133,13 @@ func (a *analyzer) typeTrusted(t *policylang.Type, depth int) bool {
 	return known
 }
 
+// ReadsHarmlessly reports whether reading a value of a type runs no code that
+// cannot be read.
+func (p *Protection) ReadsHarmlessly(oid uint32) bool {
+	t := p.cat.Type(oid)
+	return t != nil && newAnalyzer(Environment{}, p.cat, p).typeTrusted(t, 0)
+}
+
 // maxTypeDepth bounds the nesting of types in types.
 const maxTypeDepth = 32
 

@@ -55,7 +55,7 @@
 //	feed TEXT          the data of the COPY FROM STDIN in the step before
 //	stream 2s SQL      a simple Query whose answer need not end
 //	send               the messages on the tabbed lines in one write:
-//	                     parse NAME(OID,OID): SQL   (name and types optional)
+//	                     parse NAME(TYPE,TYPE): SQL (name and types optional)
 //	                     bind portal=P statement=S results=1,0 "param" ...
 //	                     describe statement S, describe portal P
 //	                     execute P max=N

@@ -99,8 +99,29 @@ func (m *message) answered() bool {
 	return false
 }
 
-// functionOID says which function a signature means.
+// functionOID says which function a signature means, or which type a name does
+// that follows "type ".
 type functionOID func(signature string) (uint32, error)
+
+// typeOIDs reads OIDs and names of types.
+func typeOIDs(list string, oid functionOID) ([]int, error) {
+	var out []int
+	for f := range strings.SplitSeq(list, ",") {
+		if f == "" {
+			continue
+		}
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			named, err := oid("type " + f)
+			if err != nil {
+				return nil, err
+			}
+			n = int(named)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
 
 // append writes the message. Text has gone through fill, which expands it.
 func (m *message) append(dst []byte, fill func(string) string, oid functionOID) ([]byte, error) {
@@ -115,7 +136,7 @@ func (m *message) append(dst []byte, fill func(string) string, oid functionOID) 
 		}
 		return appendQuery(dst, string(sql)), nil
 	case "parse":
-		types, err := numbers(m.options["types"])
+		types, err := typeOIDs(m.options["types"], oid)
 		if err != nil {
 			return nil, err
 		}

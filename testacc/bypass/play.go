@@ -277,7 +277,11 @@ func (p *play) feed(c *conn, s *Step) {
 
 // functionOID asks the server, straight.
 func (p *play) functionOID(signature string) (uint32, error) {
-	text, err := value(context.Background(), p.admin, "SELECT '"+strings.ReplaceAll(signature, "'", "''")+"'::regprocedure::oid")
+	kind := "regprocedure"
+	if name, ok := strings.CutPrefix(signature, "type "); ok {
+		kind, signature = "regtype", name
+	}
+	text, err := value(context.Background(), p.admin, "SELECT '"+strings.ReplaceAll(signature, "'", "''")+"'::"+kind+"::oid")
 	if err != nil {
 		return 0, err
 	}
