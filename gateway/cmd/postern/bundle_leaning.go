@@ -201,10 +201,10 @@ func transformLeaning(b, a *policylang.MaskingPolicy) leaning {
 		return risingLeaning(b.KeepFirst, a.KeepFirst).and(risingLeaning(b.KeepLast, a.KeepLast)).mirrored()
 	}
 	stricter := policylang.Strictest(policylang.Transform{Kind: b.Transform}, policylang.Transform{Kind: a.Transform}).Kind
-	switch {
-	case stricter == a.Transform:
+	if stricter == a.Transform {
 		return leansNarrow
-	case stricter == b.Transform:
+	}
+	if stricter == b.Transform {
 		return leansWide
 	default:
 		return leansEither // truncate and round
