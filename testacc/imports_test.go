@@ -84,6 +84,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/pki":     {},
 	"gateway/internal/refusal": {},
 	"gateway/internal/sockets": {},
+	"gateway/internal/sqlgen":  {},
 	"gateway/internal/tracing": {},
 
 	// The provider builds without cgo for every platform: no SQL parser.
