@@ -201,10 +201,10 @@ func transformLeaning(b, a *policylang.MaskingPolicy) leaning {
 		return risingLeaning(b.KeepFirst, a.KeepFirst).and(risingLeaning(b.KeepLast, a.KeepLast)).mirrored()
 	}
 	stricter := policylang.Strictest(policylang.Transform{Kind: b.Transform}, policylang.Transform{Kind: a.Transform}).Kind
-	if stricter == a.Transform {
+	switch stricter {
+	case a.Transform:
 		return leansNarrow
-	}
-	if stricter == b.Transform {
+	case b.Transform:
 		return leansWide
 	default:
 		return leansEither // truncate and round
