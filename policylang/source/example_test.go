@@ -12,7 +12,7 @@ import (
 // place in the files.
 func Example() {
 	files := fstest.MapFS{"orders.postern.hcl": {Data: []byte(`query_rule "reads" {
-  when   = "statement.read_onyl"
+  when   = "statement.read_onlu"
   effect = "alow"
 }
 `)}}
@@ -24,8 +24,8 @@ func Example() {
 		fmt.Printf("%s:%d:%d: %s; did you mean %q?\n%s", p.File, p.Line, p.Col, p.Summary, p.Suggestion, file.Excerpt(p))
 	}
 	// Output:
-	// orders.postern.hcl:2:23: statement has no field "read_onyl"; did you mean "read_only"?
-	//   2 │   when   = "statement.read_onyl"
+	// orders.postern.hcl:2:23: statement has no field "read_onlu"; did you mean "read_only"?
+	//   2 │   when   = "statement.read_onlu"
 	//     │                       ^^^^^^^^^
 	// orders.postern.hcl:3:12: effect cannot be "alow"; did you mean "allow"?
 	//   3 │   effect = "alow"

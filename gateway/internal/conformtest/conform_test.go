@@ -83,7 +83,7 @@ func newSite(t *testing.T, version int) *site {
 	}
 	s.cluster.MustExec(t, template, string(seed))
 	s.initialise(t)
-	var log io.Writer = io.Discard
+	log := io.Discard
 	if *show {
 		log = os.Stderr
 	}

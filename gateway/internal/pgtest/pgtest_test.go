@@ -68,7 +68,7 @@ func TestCheckoutThatOnlyRootMayEnter(t *testing.T) {
 // openTemp returns a temporary directory that everybody may enter.
 func openTemp(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pgtest-open-")
+	dir, err := os.MkdirTemp("", "pgtest-open-") //nolint:usetesting // the folder around t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

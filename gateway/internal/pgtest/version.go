@@ -84,7 +84,7 @@ func reachable(home string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("copy PostgreSQL: %w", err)
 	}
-	defer os.RemoveAll(staged)
+	defer func() { _ = os.RemoveAll(staged) }() // gone already if it was renamed
 	if err := copyTree(staged, home); err != nil {
 		return "", fmt.Errorf("copy PostgreSQL: %w", err)
 	}

@@ -62,7 +62,7 @@ func TestStatement(t *testing.T) {
 	}
 	got := map[string]string{"": all[0].Name, "took": all[0].EndTime.Sub(all[0].StartTime).String()}
 	for _, a := range all[0].Attributes {
-		if v := a.Value.Emit(); strings.HasPrefix(string(a.Key), "db.") {
+		if v := a.Value.String(); strings.HasPrefix(string(a.Key), "db.") {
 			got[string(a.Key)] = v
 		}
 	}
