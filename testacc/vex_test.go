@@ -96,7 +96,7 @@ func symbolsOf(t *testing.T, program string) []string {
 	if err != nil {
 		t.Fatalf("%v (make build makes it)", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	symbols, err := f.Symbols()
 	if err != nil {
 		t.Fatal(err)

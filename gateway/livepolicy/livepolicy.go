@@ -336,7 +336,7 @@ func (l *Live) verify(s sealed, old *Policy) (*Policy, error) {
 		p.Program = old.Program
 		return p, nil
 	}
-	program, problems := compile.CompileAside(policy, l.cfg.Gateway)
+	program, problems := compile.Aside(policy, l.cfg.Gateway)
 	if program == nil || policylang.HasErrors(problems) {
 		return nil, &CompileError{Problems: problems}
 	}

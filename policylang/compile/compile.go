@@ -68,9 +68,9 @@ func Compile(p policylang.Policy, gateway string) (*Program, []policylang.Proble
 	return compileOn(p, gateway, runtime.GOMAXPROCS(0))
 }
 
-// CompileAside is [Compile] on half of the processors, for who has something
+// Aside is [Compile] on half of the processors, for who has something
 // more urgent to do than to wait for it.
-func CompileAside(p policylang.Policy, gateway string) (*Program, []policylang.Problem) {
+func Aside(p policylang.Policy, gateway string) (*Program, []policylang.Problem) {
 	return compileOn(p, gateway, max(1, runtime.GOMAXPROCS(0)/2))
 }
 

@@ -12,7 +12,7 @@ import (
 // place in the files.
 func Example() {
 	files := fstest.MapFS{"orders.postern.hcl": {Data: []byte(`query_rule "reads" {
-  when   = "statement.read_onlu"
+  when   = "statement.readonly"
   effect = "alow"
 }
 `)}}
@@ -24,9 +24,9 @@ func Example() {
 		fmt.Printf("%s:%d:%d: %s; did you mean %q?\n%s", p.File, p.Line, p.Col, p.Summary, p.Suggestion, file.Excerpt(p))
 	}
 	// Output:
-	// orders.postern.hcl:2:23: statement has no field "read_onlu"; did you mean "read_only"?
-	//   2 │   when   = "statement.read_onlu"
-	//     │                       ^^^^^^^^^
+	// orders.postern.hcl:2:23: statement has no field "readonly"; did you mean "read_only"?
+	//   2 │   when   = "statement.readonly"
+	//     │                       ^^^^^^^^
 	// orders.postern.hcl:3:12: effect cannot be "alow"; did you mean "allow"?
 	//   3 │   effect = "alow"
 	//     │            ^^^^^^
