@@ -66,6 +66,7 @@ type Report struct {
 	Keys        []string  `json:"keys"`     // names and hashes of the keys that signed
 	Redacted    uint64    `json:"redacted"` // records without their private part
 	Lost        int64     `json:"lost"`     // bytes that crashes cost, as the journal says
+	Unread      int64     `json:"unread"`   // bytes at the end that are no whole frame: it is being written, was when the gateway died, or its length was changed
 
 	Kinds    map[Kind]uint64 `json:"kinds"`
 	Sessions Sessions        `json:"sessions"`
@@ -228,7 +229,7 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, errTorn) && last:
-			return nil // it is being written, or was when the gateway died
+			return v.unread()
 		case errors.Is(err, errChecksum) && r.skip():
 			v.find(ClassFrame, 0, "a frame does not match its checksum")
 			continue
@@ -244,6 +245,18 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 		header = true
 		v.frame(first, &h, payload)
 	}
+}
+
+// unread counts what is behind the last whole frame of the journal. It is no
+// finding: a gateway that writes, or died writing, leaves the same. What it may
+// hide is what no checkpoint covers.
+func (v *verifier) unread() error {
+	info, err := os.Stat(filepath.Join(v.dir, v.segment))
+	if err != nil {
+		return fmt.Errorf("read the evidence: %w", err)
+	}
+	v.report.Unread = max(0, info.Size()-v.offset)
+	return nil
 }
 
 func (v *verifier) frame(first uint64, h *frameHeader, payload []byte) {

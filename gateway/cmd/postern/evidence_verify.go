@@ -116,6 +116,9 @@ func reportText(o *output, r *evidence.Report, keyFile string) string {
 		signed += fmt.Sprintf("; %s not yet", plural(int(r.Last-r.Signed), "record"))
 	}
 	line("signed", "%s", signed)
+	if r.Unread > 0 {
+		line("tail", "%s at the end are no whole frame: the gateway is writing them, died writing them, or they were changed", plural(int(r.Unread), "byte"))
+	}
 	if keyFile == "" {
 		line("key", "the journal's own copy; give --key to check against one that you trust")
 	} else {
