@@ -87,15 +87,19 @@ func (j *Journal) sealAndRotate(force bool) (closed uint64, err error) {
 	return first, j.rotate()
 }
 
-// sealPending puts every record into a block and signs a checkpoint over it.
-// The caller holds j.seal.
+// sealPending puts every record that there is into blocks and signs a
+// checkpoint over them; those that come meanwhile wait for the next, however
+// fast they come. The caller holds j.seal.
 func (j *Journal) sealPending() error {
+	j.write.Lock()
+	last := j.w.sealed + uint64(len(j.w.pending))
+	j.write.Unlock()
 	for {
 		j.write.Lock()
 		n := min(len(j.w.pending), j.cfg.BlockRecords)
 		records, first, bundle := slices.Clone(j.w.pending[:n]), j.w.sealed+1, j.w.bundle
 		j.write.Unlock()
-		if n == 0 {
+		if first > last {
 			return j.checkpoint()
 		}
 		// Hashed while statements go on being recorded.

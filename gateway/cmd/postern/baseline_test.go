@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +41,8 @@ func TestBaseline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Which transaction wrote a row is each server's own.
+	got = regexp.MustCompile(`"(Columns)?Version":\d+`).ReplaceAll(got, []byte(`"${1}Version":0`))
 	if *update {
 		writeBaseline(t, got)
 	}
