@@ -111,7 +111,7 @@ func symbolsOf(t *testing.T, program string) []string {
 // TestVEX reads the OpenVEX document that releases ship (OpenVEX 0.2.0): it
 // names the version of the library that go.mod requires.
 func TestVEX(t *testing.T) {
-	data, err := os.ReadFile("../postern.openvex.json")
+	data, err := os.ReadFile("../docs/postern.openvex.json")
 	if err != nil {
 		t.Fatal(err)
 	}
