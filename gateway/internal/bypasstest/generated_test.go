@@ -72,7 +72,7 @@ type worlds struct {
 	conns   [2]*pgconn.PgConn
 	served  int
 	refused int
-	unsure  int // answered differently by one world itself
+	unsure  int // answered by chance
 }
 
 func newWorlds(t *testing.T, c *pgtest.Cluster, masks []policylang.MaskingPolicy) *worlds {
@@ -130,14 +130,14 @@ func (w *worlds) compareAll(t *testing.T, n, oneIn int, next func() string) {
 			t.Fatalf("%s\nis answered differently in two worlds:\n%s", sql, diff)
 		}
 	}
-	t.Logf("%d statements: %d served, %d refused, %d answered differently by themselves", n, w.served, w.refused, w.unsure)
+	t.Logf("%d statements: %d served, %d refused, %d answered by chance", n, w.served, w.refused, w.unsure)
 	if w.served < n/oneIn {
 		t.Errorf("only %d of %d statements were served", w.served, n)
 	}
 }
 
 // compare says how the answers to a statement differ; empty if they do not, or
-// do so by themselves.
+// do so by chance.
 func (w *worlds) compare(t *testing.T, sql string) string {
 	t.Helper()
 	here, there := w.answer(t, 0, sql), w.answer(t, 1, sql)
@@ -150,11 +150,28 @@ func (w *worlds) compare(t *testing.T, sql string) string {
 	if here == there || w.vague(here) || w.vague(there) {
 		return ""
 	}
-	if again := w.answer(t, 0, sql); again != here {
+	if w.drawn(t, sql, here, there) {
 		w.unsure++
 		return ""
 	}
 	return here + "\n\n" + there
+}
+
+// drawn reports whether chance makes the answers, as TABLESAMPLE does: whether
+// the two worlds come to answer alike when they are asked again and again.
+func (w *worlds) drawn(t *testing.T, sql, here, there string) bool {
+	t.Helper()
+	const tries = 40
+	seen := [2]map[string]bool{{here: true}, {there: true}}
+	for i := range tries {
+		world := i % 2
+		again := w.answer(t, world, sql)
+		if seen[1-world][again] {
+			return true
+		}
+		seen[world][again] = true
+	}
+	return false
 }
 
 // vague reports whether an answer depends on how fast the server is.
