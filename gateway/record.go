@@ -47,7 +47,10 @@ func (s *session) append(r *evidence.Record, d evidence.Durability) error {
 }
 
 func (g *guard) sessionStart() error {
-	return g.append(g.record(evidence.KindSessionStart, g.view.Load()), evidence.Process)
+	if err := g.append(g.record(evidence.KindSessionStart, g.view.Load()), evidence.Process); err != nil {
+		return err
+	}
+	return g.recordSigns()
 }
 
 // sessionEnd records why a session ended, and how many statements it had.

@@ -91,10 +91,20 @@ func (s *session) lookAround(ctx context.Context) {
 		s.server.cfg.Metrics.Impersonation(sign)
 		s.log.LogAttrs(ctx, slog.LevelWarn, "a sign of impersonation", slog.String("sign", sign),
 			slog.String("client_addr", s.info.ClientAddr.String()), slog.String("application_name", s.info.ApplicationName))
+	}
+}
+
+// recordSigns makes what is suspicious about a session that has begun evidence.
+func (s *session) recordSigns() error {
+	v := s.view.Load()
+	for _, sign := range v.signs {
 		r := s.record(evidence.KindImpersonation, v)
 		r.Command, r.Reason = "LOGIN", sign
-		_ = s.append(r, evidence.Process) // the session's start is recorded next, or the session refused
+		if err := s.append(r, evidence.Process); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // sightings remembers from which addresses each token was used, for as long as
