@@ -177,9 +177,10 @@ func copyCheck() check {
 			out += g.run(t, "sh", "-c", `set -e
 psql -X -q -c "create unlogged table big(a int, b text, c numeric, d text)"
 mkfifo pipe
-psql -X -c "\copy (`+query+`) to pstdout (format `+format+`)" | tee pipe | md5sum &
+psql -X -c "\copy (`+query+`) to pstdout (format `+format+`)" | tee pipe | md5sum > sum &
 psql -X -c "\copy big from 'pipe' (format `+format+`)"
 wait
+cat sum
 psql -X -At -c "select count(*), sum(a), count(c), sum(length(b)) from big"
 psql -X -q -c "drop table big"
 rm pipe`)
