@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // standsFor lists, sorted, what the names in a statement stand for: an approval
 // binds it, so that replacing a view, a table, a trigger or a function under
 // the same name needs a new one. Without a catalog the names themselves are all
 // there is.
-func standsFor(f *policylang.Facts, path []string, cat *policylang.Catalog) []string {
+func standsFor(f *policylang.Facts, path []string, cat *pgcatalog.Catalog) []string {
 	var out []string
 	for _, rel := range f.Relations {
 		out = append(out, relationStandsFor(rel, path, cat)...)
@@ -26,7 +27,7 @@ func standsFor(f *policylang.Facts, path []string, cat *policylang.Catalog) []st
 	return slices.Compact(out)
 }
 
-func relationStandsFor(rel policylang.Relation, path []string, cat *policylang.Catalog) []string {
+func relationStandsFor(rel policylang.Relation, path []string, cat *pgcatalog.Catalog) []string {
 	name := strings.TrimPrefix(rel.Schema+"."+rel.Name, ".")
 	found := findRelation(rel, path, cat)
 	if found == nil {
@@ -46,7 +47,7 @@ func relationStandsFor(rel policylang.Relation, path []string, cat *policylang.C
 	return out
 }
 
-func findRelation(rel policylang.Relation, path []string, cat *policylang.Catalog) *policylang.CatalogRelation {
+func findRelation(rel policylang.Relation, path []string, cat *pgcatalog.Catalog) *pgcatalog.Relation {
 	switch {
 	case cat == nil || rel.Name == "":
 		return nil
@@ -58,7 +59,7 @@ func findRelation(rel policylang.Relation, path []string, cat *policylang.Catalo
 
 // functionStandsFor lists every function that a call by this name may be; the
 // server's own never change.
-func functionStandsFor(name string, path []string, cat *policylang.Catalog) []string {
+func functionStandsFor(name string, path []string, cat *pgcatalog.Catalog) []string {
 	out := []string{"call " + name}
 	if cat == nil {
 		return out
@@ -68,7 +69,7 @@ func functionStandsFor(name string, path []string, cat *policylang.Catalog) []st
 		candidates = cat.FunctionsNamed(schema, local)
 	}
 	for _, fn := range candidates {
-		if fn.OID >= policylang.FirstUserOID {
+		if fn.OID >= pgcatalog.FirstUserOID {
 			out = append(out, codeOf(fn, "call "+name))
 		}
 	}
@@ -76,7 +77,7 @@ func functionStandsFor(name string, path []string, cat *policylang.Catalog) []st
 }
 
 // codeOf names a function with the digest of its source.
-func codeOf(fn *policylang.Function, as string) string {
+func codeOf(fn *pgcatalog.Function, as string) string {
 	if fn == nil {
 		return as + " unknown"
 	}

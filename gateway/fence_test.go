@@ -7,19 +7,20 @@ import (
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // TestFence holds what a server announces against what was foreseen.
 func TestFence(t *testing.T) {
 	const table, rowType, rowArray = 20_000, 20_001, 20_002
 	const int4, text, record = 23, 25, 2249
-	b := policylang.NewCatalogBuilder("app", 150000)
+	b := pgcatalog.NewBuilder("app", 150000)
 	b.AddSchema(2200, "public")
-	b.AddRelation(policylang.CatalogRelation{OID: table, Schema: "public", Name: "customers", Kind: policylang.RelationTable, RowType: rowType, Columns: []policylang.Column{
+	b.AddRelation(pgcatalog.Relation{OID: table, Schema: "public", Name: "customers", Kind: pgcatalog.RelationTable, RowType: rowType, Columns: []pgcatalog.Column{
 		{Name: "id", Number: 1, Type: int4}, {Name: "email", Number: 2, Type: text},
 	}})
-	b.AddType(policylang.Type{OID: rowType, Schema: "public", Name: "customers", Kind: policylang.TypeComposite, Relation: table, Array: rowArray})
-	b.AddType(policylang.Type{OID: rowArray, Schema: "public", Name: "_customers", Kind: policylang.TypeBase, Element: rowType})
+	b.AddType(pgcatalog.Type{OID: rowType, Schema: "public", Name: "customers", Kind: pgcatalog.TypeComposite, Relation: table, Array: rowArray})
+	b.AddType(pgcatalog.Type{OID: rowArray, Schema: "public", Name: "_customers", Kind: pgcatalog.TypeBase, Element: rowType})
 	masks := policylang.NewMaskSet([]policylang.Mask{{Policy: "pii", Columns: []string{"public.customers.email"}, Transform: policylang.Transform{Kind: policylang.TransformRedact}}})
 	prot := lineage.Protect(b.Build(1), masks)
 

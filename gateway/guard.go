@@ -15,6 +15,7 @@ import (
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -281,8 +282,8 @@ type execution struct {
 	sql        string
 	bound      *relay.Bound
 	statements []considered
-	catalog    *policylang.Catalog // by which names were resolved; nil if it could not be read
-	base       *policylang.Catalog // catalog without what the session's transaction has made
+	catalog    *pgcatalog.Catalog  // by which names were resolved; nil if it could not be read
+	base       *pgcatalog.Catalog  // catalog without what the session's transaction has made
 	seen       *catalog.Session    // what that has made
 	unknown    bool                // it was refused for a name that is not in the catalog
 	changed    bool                // it was refused since the schema has changed

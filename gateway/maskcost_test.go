@@ -9,13 +9,14 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
 // costCatalog is a database of 1,000 tables of 20 columns, of which two of the
 // first are masked.
-func costCatalog(tb testing.TB) (*policylang.Catalog, *policylang.MaskSet) {
+func costCatalog(tb testing.TB) (*pgcatalog.Catalog, *policylang.MaskSet) {
 	tb.Helper()
 	base, err := scenario.Baseline()
 	if err != nil {
@@ -23,11 +24,11 @@ func costCatalog(tb testing.TB) (*policylang.Catalog, *policylang.MaskSet) {
 	}
 	b := base.Edit()
 	for i := range 1000 {
-		columns := []policylang.Column{{Name: "id", Type: 23, Modifier: -1, Number: 1}, {Name: "email", Type: 25, Modifier: -1, Number: 2}, {Name: "phone", Type: 25, Modifier: -1, Number: 3}}
+		columns := []pgcatalog.Column{{Name: "id", Type: 23, Modifier: -1, Number: 1}, {Name: "email", Type: 25, Modifier: -1, Number: 2}, {Name: "phone", Type: 25, Modifier: -1, Number: 3}}
 		for n := len(columns); n < 20; n++ {
-			columns = append(columns, policylang.Column{Name: fmt.Sprintf("c%d", n), Type: 25, Modifier: -1, Number: int16(n + 1)})
+			columns = append(columns, pgcatalog.Column{Name: fmt.Sprintf("c%d", n), Type: 25, Modifier: -1, Number: int16(n + 1)})
 		}
-		b.AddRelation(policylang.CatalogRelation{OID: uint32(1_000_000 + i), Schema: "public", Name: fmt.Sprintf("t%d", i), Kind: policylang.RelationTable, Columns: columns})
+		b.AddRelation(pgcatalog.Relation{OID: uint32(1_000_000 + i), Schema: "public", Name: fmt.Sprintf("t%d", i), Kind: pgcatalog.RelationTable, Columns: columns})
 	}
 	return b.Build(1), policylang.NewMaskSet([]policylang.Mask{{
 		Policy: "pii", Columns: []string{"public.t0.email", "public.t0.phone"}, Transform: policylang.Transform{Kind: policylang.TransformRedact},
@@ -75,7 +76,7 @@ func BenchmarkMaskStatement(b *testing.B) {
 	}
 }
 
-func costGuard(cat *policylang.Catalog, masks *policylang.MaskSet, prot *lineage.Protection) (*guard, *names) {
+func costGuard(cat *pgcatalog.Catalog, masks *policylang.MaskSet, prot *lineage.Protection) (*guard, *names) {
 	s := &session{server: &Server{statements: statement.NewCache(100, statement.Limits{})}, info: &policylang.Session{Database: "app"}, log: slog.Default()}
 	return newGuard(s, []string{"pg_catalog", "public"}), &names{catalog: cat, masks: masks, protection: prot}
 }

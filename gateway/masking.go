@@ -11,12 +11,13 @@ import (
 	"github.com/posternhq/postern/gateway/relay"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // names is what the catalog tells about a session's statements at one moment.
 type names struct {
-	catalog    *policylang.Catalog // nil if it cannot be read and nothing is masked
-	base       *policylang.Catalog // catalog without what the session's transaction has made
+	catalog    *pgcatalog.Catalog // nil if it cannot be read and nothing is masked
+	base       *pgcatalog.Catalog // catalog without what the session's transaction has made
 	masks      *policylang.MaskSet
 	protection *lineage.Protection // nil if nothing is masked
 	unknown    bool                // a statement has a name that is not in the catalog
@@ -45,7 +46,7 @@ func (g *guard) names(ctx context.Context, masks *policylang.MaskSet) (*names, *
 }
 
 // catalog reads the catalog, and lets others go on while it waits for that.
-func (g *guard) catalog(ctx context.Context) (*policylang.Catalog, error) {
+func (g *guard) catalog(ctx context.Context) (*pgcatalog.Catalog, error) {
 	if cat := g.server.catalogs.Current(g.info.Database); cat != nil {
 		return cat, nil
 	}

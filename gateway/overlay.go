@@ -7,14 +7,15 @@ import (
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // overlay is the catalog as the session sees it while its transaction has made
 // tables, with what is protected in it. The client loop owns it.
 type overlay struct {
-	base       *policylang.Catalog
+	base       *pgcatalog.Catalog
 	below      *lineage.Protection
-	catalog    *policylang.Catalog
+	catalog    *pgcatalog.Catalog
 	protection *lineage.Protection
 }
 
@@ -61,7 +62,7 @@ func (g *guard) checkUnsettled(k *known) *refusal.Refusal {
 // onlyAdds reports whether a change of the schema does no more than add
 // relations, under names that no schema has yet: what was known of other names
 // then still holds in the same transaction, and the new ones are not known.
-func onlyAdds(c *considered, cat *policylang.Catalog) bool {
+func onlyAdds(c *considered, cat *pgcatalog.Catalog) bool {
 	adds := []string{"CREATE TABLE", "CREATE TABLE AS", "SELECT INTO", "CREATE INDEX", "CREATE SEQUENCE", "COMMENT"}
 	if cat == nil || c.facts.Opaque || !slices.Contains(adds, c.facts.Command) {
 		return false

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // protections keeps which columns a set of masks protects in a catalog, so
@@ -23,7 +24,7 @@ type protectionKey struct {
 }
 
 type protected struct {
-	catalog    *policylang.Catalog
+	catalog    *pgcatalog.Catalog
 	protection *lineage.Protection
 }
 
@@ -33,7 +34,7 @@ const maxProtections = 256
 // get returns what the masks protect in a database as the catalog shows it.
 // It reports the columns that no mask names any more to log, once each time
 // that the catalog changes.
-func (p *protections) get(cat *policylang.Catalog, masks *policylang.MaskSet, log *slog.Logger) *lineage.Protection {
+func (p *protections) get(cat *pgcatalog.Catalog, masks *policylang.MaskSet, log *slog.Logger) *lineage.Protection {
 	key := protectionKey{cat.Database, masks.Key}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,11 +22,13 @@ const module = "github.com/posternhq/postern"
 // is created.
 var mayImport = map[string][]string{
 	"policylang":           {},
+	"policylang/pgcatalog": {"policylang"},
+	"policylang/reference": {"policylang"},
 	"policylang/source":    {"policylang"},
 	"policylang/condition": {"policylang"},
 	"policylang/statement": {"policylang", "policylang/internal/ast"},
 	"policylang/bundle":    {"policylang"},
-	"policylang/lineage":   {"policylang", "policylang/statement", "policylang/internal/ast"},
+	"policylang/lineage":   {"policylang", "policylang/pgcatalog", "policylang/statement", "policylang/internal/ast"},
 	"policylang/compile":   {"policylang", "policylang/condition"},
 	"policylang/scenario":  {"policylang", "policylang/*", "policylang/internal/ast"},
 
@@ -39,12 +41,12 @@ var mayImport = map[string][]string{
 	// Where else than at a control plane a policy may be.
 	"gateway/livepolicy/remote": {"policylang/bundle", "gateway/livepolicy"},
 
-	"gateway/catalog":  {"policylang", "gateway/internal/*"},
+	"gateway/catalog":  {"policylang", "policylang/pgcatalog", "gateway/internal/*"},
 	"gateway/approve":  {"policylang", "gateway/internal/*"},
 	"gateway/upstream": {"policylang", "gateway/upstream/vault", "gateway/internal/*"},
 
 	// What prepares a database, and looks at one, for a gateway.
-	"gateway/upstream/prepare":         {"policylang", "policylang/lineage"},
+	"gateway/upstream/prepare":         {"policylang", "policylang/pgcatalog", "policylang/lineage"},
 	"gateway/upstream/vault":           {},
 	"gateway/upstream/vault/vaulttest": {},
 	"gateway/upstream/discover":        {"policylang", "gateway/mask/detect"},

@@ -15,7 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Querier runs SQL by the simple query protocol, as *pgconn.PgConn does.
@@ -29,7 +29,7 @@ const oldestServer = 130000
 // Load reads the catalog of the database that conn is connected to, all of it
 // as of one moment: in one REPEATABLE READ, READ ONLY transaction, which it
 // ends. The connection must be idle. The catalog's generation is 0.
-func Load(ctx context.Context, conn Querier) (*policylang.Catalog, error) {
+func Load(ctx context.Context, conn Querier) (*pgcatalog.Catalog, error) {
 	snapshot, err := load(ctx, conn, earlier{})
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func Load(ctx context.Context, conn Querier) (*policylang.Catalog, error) {
 // snapshot is a catalog about to be built, with what it takes to find later
 // whether, and what, has changed since.
 type snapshot struct {
-	builder *policylang.CatalogBuilder
+	builder *pgcatalog.Builder
 	mark    mark
 	horizon string
 	partial bool // columns and definitions that did not change are those of an earlier catalog

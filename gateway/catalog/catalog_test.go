@@ -10,6 +10,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 func connect(tb testing.TB, c *pgtest.Cluster, database, role string) *pgconn.PgConn {
@@ -62,7 +63,7 @@ func TestLoad(t *testing.T) {
 	}
 	customers, orders := cat.RelationNamed("app", "customers"), cat.RelationNamed("app", "orders")
 	child, view := cat.RelationNamed("app", "child"), cat.RelationNamed("app", "v")
-	function := func(name string) *policylang.Function {
+	function := func(name string) *pgcatalog.Function {
 		t.Helper()
 		found := cat.FunctionsNamed("app", name)
 		if len(found) != 1 {
@@ -85,17 +86,17 @@ func TestLoad(t *testing.T) {
 		{"identity", customers.ColumnNamed("n").Identity, true},
 		{"not null", customers.ColumnNamed("id").NotNull, true},
 		{"modifier", customers.ColumnNamed("e\"m ail").Modifier, int32(24)},
-		{"check", constraint(customers, "two"), &policylang.Constraint{
-			Name: "two", Kind: policylang.ConstraintCheck, Columns: []int16{6, 1}, Expression: "(n > id)",
+		{"check", constraint(customers, "two"), &pgcatalog.Constraint{
+			Name: "two", Kind: pgcatalog.ConstraintCheck, Columns: []int16{6, 1}, Expression: "(n > id)",
 			OnDelete: ' ', OnUpdate: ' ',
 		}},
-		{"foreign key", constraint(orders, "orders_customer_fkey"), &policylang.Constraint{
-			Name: "orders_customer_fkey", Kind: policylang.ConstraintForeign, Columns: []int16{2},
+		{"foreign key", constraint(orders, "orders_customer_fkey"), &pgcatalog.Constraint{
+			Name: "orders_customer_fkey", Kind: pgcatalog.ConstraintForeign, Columns: []int16{2},
 			Foreign: customers.OID, ForeignColumns: []int16{1},
-			OnDelete: policylang.ActionCascade, OnUpdate: policylang.ActionSetNull,
+			OnDelete: pgcatalog.ActionCascade, OnUpdate: pgcatalog.ActionSetNull,
 		}},
 		{"references", len(cat.References(customers.OID)), 1},
-		{"index", orders.Indexes, []policylang.Index{{
+		{"index", orders.Indexes, []pgcatalog.Index{{
 			Name: "orders_lower", Columns: []int16{0, 2}, Expressions: "(id + 1)", Predicate: "(id > 3)",
 		}}},
 		{"partition", cat.RelationNamed("app", "events_1").Partition, true},
@@ -104,20 +105,20 @@ func TestLoad(t *testing.T) {
 		{"parents", child.Parents, []uint32{orders.OID}},
 		{"children", orders.Children, []uint32{child.OID}},
 		{"view", view.Definition, " SELECT c.id,\n    c.\"e\"\"m ail\" AS mail,\n    lower(c.upper) AS lower\n   FROM app.customers c;"},
-		{"materialised view", cat.RelationNamed("app", "m").Kind, policylang.RelationMaterializedView},
-		{"trigger", orders.Triggers, []policylang.Trigger{{
+		{"materialised view", cat.RelationNamed("app", "m").Kind, pgcatalog.RelationMaterializedView},
+		{"trigger", orders.Triggers, []pgcatalog.Trigger{{
 			Name: "t", Function: function("fire").OID,
-			Bits: policylang.TriggerRow | policylang.TriggerBefore | policylang.TriggerInsert | policylang.TriggerDelete,
+			Bits: pgcatalog.TriggerRow | pgcatalog.TriggerBefore | pgcatalog.TriggerInsert | pgcatalog.TriggerDelete,
 		}}},
-		{"rule", orders.Rules, []policylang.Rule{{
+		{"rule", orders.Rules, []pgcatalog.Rule{{
 			Name: "r", Event: policylang.VerbUpdate,
 			Definition: "CREATE RULE r AS\n    ON UPDATE TO app.orders DO  DELETE FROM app.events;",
 		}}},
 		{"row security", orders.RowSecurity, true},
-		{"row policy", orders.RowPolicies, []policylang.RowPolicy{{Name: "p", Using: "(id > 1)", Check: "(id > 2)"}}},
+		{"row policy", orders.RowPolicies, []pgcatalog.RowPolicy{{Name: "p", Using: "(id > 1)", Check: "(id > 2)"}}},
 		{"domain", cat.TypeNamed("app", "positive").Checks, []string{"(VALUE > 0)", "(VALUE < 9)"}},
 		{"domain's base", cat.BaseType(cat.TypeNamed("app", "positive").OID), uint32(23)},
-		{"enumeration", cat.TypeNamed("app", "mood").Kind, policylang.TypeEnum},
+		{"enumeration", cat.TypeNamed("app", "mood").Kind, pgcatalog.TypeEnum},
 		{"composite type", columnNames(cat.Relation(cat.TypeNamed("app", "pair").Relation)), "a 1, b 2"},
 		{"row type", cat.Type(customers.RowType).Name, "customers"},
 		{"arguments", plain.Arguments, []uint32{23, 25}},
@@ -125,9 +126,9 @@ func TestLoad(t *testing.T) {
 		{"argument defaults", plain.Values, "'x'::text"},
 		{"source", plain.Source, "SELECT a"},
 		{"own path", plain.Path, "app, public"},
-		{"volatility", plain.Volatility, policylang.Stable},
+		{"volatility", plain.Volatility, pgcatalog.Stable},
 		{"parsed body", function("standard").Source, "RETURN (a + 1)"},
-		{"outputs", function("tab").Outputs, []policylang.Parameter{{Name: "b", Type: 25}, {Name: "c", Type: 23}}},
+		{"outputs", function("tab").Outputs, []pgcatalog.Parameter{{Name: "b", Type: 25}, {Name: "c", Type: 23}}},
 		{"security definer", function("tab").Definer, true},
 		{"set", function("tab").SetOf, true},
 		{"source of a trigger", function("fire").Source, "BEGIN RETURN NEW; END"},
@@ -145,7 +146,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func columnNames(r *policylang.CatalogRelation) string {
+func columnNames(r *pgcatalog.Relation) string {
 	var names []string
 	for _, c := range r.Columns {
 		names = append(names, c.Name+" "+string(rune('0'+c.Number)))
@@ -153,7 +154,7 @@ func columnNames(r *policylang.CatalogRelation) string {
 	return strings.Join(names, ", ")
 }
 
-func constraint(r *policylang.CatalogRelation, name string) *policylang.Constraint {
+func constraint(r *pgcatalog.Relation, name string) *pgcatalog.Constraint {
 	for i := range r.Constraints {
 		if r.Constraints[i].Name == name {
 			return &r.Constraints[i]
@@ -224,7 +225,7 @@ func execute(t *testing.T, conn *pgconn.PgConn, sql string) error {
 }
 
 // encoded is a catalog's encoding, a line an object.
-func encoded(t *testing.T, c *policylang.Catalog) []string {
+func encoded(t *testing.T, c *pgcatalog.Catalog) []string {
 	t.Helper()
 	data, err := c.Encode()
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // earlier is a catalog read before, from which what did not change is taken.
 type earlier struct {
-	catalog *policylang.Catalog
+	catalog *pgcatalog.Catalog
 	horizon string // the oldest transaction that its snapshot may not have seen
 }
 

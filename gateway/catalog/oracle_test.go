@@ -18,6 +18,7 @@ import (
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -78,7 +79,7 @@ type oracle struct {
 	loader  *pgconn.PgConn // reads the catalog
 	conn    *pgconn.PgConn
 	tree    string // the rewritten trees that the server printed
-	cat     *policylang.Catalog
+	cat     *pgcatalog.Catalog
 	env     lineage.Environment
 	prot    *lineage.Protection
 
@@ -162,7 +163,7 @@ func (o *oracle) compare(t *testing.T, st *statement.Statement) {
 	}
 	for _, id := range o.reads() {
 		o.read++
-		whole := policylang.ColumnID{Relation: id.Relation}
+		whole := pgcatalog.ColumnID{Relation: id.Relation}
 		if !slices.Contains(analysis.Touched, id) && (id.Column == 0 || !slices.Contains(analysis.Touched, whole)) {
 			t.Errorf("%s\nthe server reads %s (%d.%d), which is not among the columns touched", st.Text, o.cat.ColumnName(id), id.Relation, id.Column)
 		}
@@ -201,23 +202,23 @@ var (
 )
 
 // reads lists the columns of users' relations that the server says it reads.
-func (o *oracle) reads() []policylang.ColumnID {
-	found := map[policylang.ColumnID]bool{}
+func (o *oracle) reads() []pgcatalog.ColumnID {
+	found := map[pgcatalog.ColumnID]bool{}
 	pattern := readsPattern
 	if o.cat.ServerVersion >= 160000 {
 		pattern = readsPattern16
 	}
 	for _, m := range pattern.FindAllStringSubmatch(strings.Join(strings.Fields(o.tree), " "), -1) {
 		relation, err := strconv.ParseUint(m[1], 10, 32)
-		if err != nil || relation < policylang.FirstUserOID {
+		if err != nil || relation < pgcatalog.FirstUserOID {
 			continue
 		}
 		for _, bit := range strings.Fields(m[2]) {
 			n, err := strconv.Atoi(bit)
 			if err == nil && n >= 7 {
-				found[policylang.ColumnID{Relation: uint32(relation), Column: int16(n - 7)}] = true
+				found[pgcatalog.ColumnID{Relation: uint32(relation), Column: int16(n - 7)}] = true
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Keys(found), policylang.ColumnID.Compare)
+	return slices.SortedFunc(maps.Keys(found), pgcatalog.ColumnID.Compare)
 }

@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // PathSQL asks a session for its search path, in the form of SessionSQL.
@@ -33,13 +33,13 @@ const SessionSQL = `
 // Session is what SessionSQL tells of a session.
 type Session struct {
 	Path   []string // current_schemas(true)
-	tables map[uint32]*policylang.CatalogRelation
+	tables map[uint32]*pgcatalog.Relation
 	arrays map[uint32]uint32 // array types of the tables' rows, by table
 }
 
 // ReadSession reads the rows of SessionSQL.
 func ReadSession(rows [][]string) *Session {
-	s := &Session{Path: []string{}, tables: map[uint32]*policylang.CatalogRelation{}, arrays: map[uint32]uint32{}}
+	s := &Session{Path: []string{}, tables: map[uint32]*pgcatalog.Relation{}, arrays: map[uint32]uint32{}}
 	for _, texts := range rows {
 		if len(texts) < 2 {
 			continue
@@ -52,13 +52,13 @@ func ReadSession(rows [][]string) *Session {
 		case "path":
 			s.Path = append(s.Path, v.text(1))
 		case "table":
-			s.tables[v.oid(1)] = &policylang.CatalogRelation{
-				OID: v.oid(1), Schema: v.text(2), Name: v.text(3), Kind: policylang.RelationTable, Temporary: v.bool(4), RowType: v.oid(5),
+			s.tables[v.oid(1)] = &pgcatalog.Relation{
+				OID: v.oid(1), Schema: v.text(2), Name: v.text(3), Kind: pgcatalog.RelationTable, Temporary: v.bool(4), RowType: v.oid(5),
 			}
 			s.arrays[v.oid(1)] = v.oid(6)
 		case "column":
 			if t := s.tables[v.oid(1)]; t != nil {
-				t.Columns = append(t.Columns, policylang.Column{
+				t.Columns = append(t.Columns, pgcatalog.Column{
 					Name: v.text(2), Number: v.int16(3), Type: v.oid(4), Modifier: v.int32(5), NotNull: v.bool(6), Generated: v.bool(7),
 					Default: v.text(8), Collation: v.oid(9),
 				})
@@ -70,8 +70,8 @@ func ReadSession(rows [][]string) *Session {
 
 // Over returns a catalog as the session sees it: with the tables that its
 // transaction has made. It is cat itself if there are none that cat has not.
-func (s *Session) Over(cat *policylang.Catalog) *policylang.Catalog {
-	var b *policylang.CatalogBuilder
+func (s *Session) Over(cat *pgcatalog.Catalog) *pgcatalog.Catalog {
+	var b *pgcatalog.Builder
 	for oid, t := range s.tables {
 		if cat.Relation(oid) != nil {
 			continue // changed, not made: what the catalog says of it no longer holds
@@ -80,9 +80,9 @@ func (s *Session) Over(cat *policylang.Catalog) *policylang.Catalog {
 			b = cat.Edit()
 		}
 		b.AddRelation(*t)
-		b.AddType(policylang.Type{OID: t.RowType, Schema: t.Schema, Name: t.Name, Kind: policylang.TypeComposite, Relation: oid, Array: s.arrays[oid]})
+		b.AddType(pgcatalog.Type{OID: t.RowType, Schema: t.Schema, Name: t.Name, Kind: pgcatalog.TypeComposite, Relation: oid, Array: s.arrays[oid]})
 		if array := s.arrays[oid]; array != 0 {
-			b.AddType(policylang.Type{OID: array, Schema: t.Schema, Name: "_" + t.Name, Kind: policylang.TypeBase, Element: t.RowType})
+			b.AddType(pgcatalog.Type{OID: array, Schema: t.Schema, Name: "_" + t.Name, Kind: pgcatalog.TypeBase, Element: t.RowType})
 		}
 	}
 	if b == nil {

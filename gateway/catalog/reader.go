@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // errNotKept says that a relation which did not change is not in the earlier
@@ -12,29 +13,29 @@ var errNotKept = errors.New("a relation that did not change is not in the earlie
 
 // reader gathers rows into objects.
 type reader struct {
-	builder    *policylang.CatalogBuilder
+	builder    *pgcatalog.Builder
 	members    map[uint32]string // objects of extensions
-	types      map[uint32]*policylang.Type
-	relations  map[uint32]*policylang.CatalogRelation
-	lastColumn *policylang.CatalogRelation // of the row before
+	types      map[uint32]*pgcatalog.Type
+	relations  map[uint32]*pgcatalog.Relation
+	lastColumn *pgcatalog.Relation // of the row before
 
-	previous *policylang.Catalog // an earlier catalog to take columns and definitions from; nil if none
-	changed  map[uint32]bool     // relations that are not taken from it
-	missing  bool                // a relation is in neither
+	previous *pgcatalog.Catalog // an earlier catalog to take columns and definitions from; nil if none
+	changed  map[uint32]bool    // relations that are not taken from it
+	missing  bool               // a relation is in neither
 }
 
 func newReader(database string, version int) *reader {
 	return &reader{
-		builder:   policylang.NewCatalogBuilder(database, version),
+		builder:   pgcatalog.NewBuilder(database, version),
 		members:   map[uint32]string{},
-		types:     map[uint32]*policylang.Type{},
-		relations: map[uint32]*policylang.CatalogRelation{},
+		types:     map[uint32]*pgcatalog.Type{},
+		relations: map[uint32]*pgcatalog.Relation{},
 	}
 }
 
 // build hands everything to the builder. A catalog without its own system
 // relations was not read as it should have been.
-func (r *reader) build() (*policylang.CatalogBuilder, error) {
+func (r *reader) build() (*pgcatalog.Builder, error) {
 	for _, t := range r.types {
 		r.builder.AddType(*t)
 	}
@@ -57,7 +58,7 @@ func (r *reader) build() (*policylang.CatalogBuilder, error) {
 }
 
 // reuse adds a relation with the columns and definition that it had.
-func (r *reader) reuse(rel *policylang.CatalogRelation) {
+func (r *reader) reuse(rel *pgcatalog.Relation) {
 	old := r.previous.Relation(rel.OID)
 	if old == nil {
 		r.missing = true
@@ -70,13 +71,13 @@ func (r *reader) reuse(rel *policylang.CatalogRelation) {
 func (r *reader) schema(v row) { r.builder.AddSchema(v.oid(0), v.text(1)) }
 func (r *reader) member(v row) { r.members[v.oid(0)] = v.text(1) }
 func (r *reader) extension(v row) {
-	r.builder.AddExtension(policylang.Extension{Name: v.text(0), Version: v.text(1), Schema: v.text(2)})
+	r.builder.AddExtension(pgcatalog.Extension{Name: v.text(0), Version: v.text(1), Schema: v.text(2)})
 }
 
 func (r *reader) dataType(v row) {
 	oid := v.oid(0)
-	r.types[oid] = &policylang.Type{
-		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: policylang.TypeKind(v.char(3)),
+	r.types[oid] = &pgcatalog.Type{
+		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: pgcatalog.TypeKind(v.char(3)),
 		Relation: v.oid(4), Base: v.oid(5), Element: v.oid(6), Array: v.oid(7),
 		Input: v.oid(8), Output: v.oid(9), Extension: r.members[oid],
 	}
@@ -90,14 +91,14 @@ func (r *reader) domainCheck(v row) {
 
 func (r *reader) function(v row) {
 	oid := v.oid(0)
-	f := policylang.Function{
+	f := pgcatalog.Function{
 		OID: oid, Schema: v.text(1), Name: v.text(2),
-		Kind: policylang.FunctionKind(v.char(3)), Volatility: policylang.Volatility(v.char(4)),
+		Kind: pgcatalog.FunctionKind(v.char(3)), Volatility: pgcatalog.Volatility(v.char(4)),
 		SetOf: v.bool(5), Leakproof: v.bool(6), Definer: v.bool(7), Variadic: v.bool(8), Defaults: int(v.int16(9)),
 		Language: v.text(10), Result: v.oid(11), Arguments: v.oids(12),
 		Source: v.text(16), SourceHash: v.text(17), Values: v.text(18), Path: v.text(19), Version: v.uint64(20), Extension: r.members[oid],
 	}
-	if oid < policylang.FirstUserOID {
+	if oid < pgcatalog.FirstUserOID {
 		f.SourceHash = "" // the server's own are known by their OID
 	}
 	f.Names, f.Outputs = parameters(v.oids(13), v.text(14), v.list(15), len(f.Arguments))
@@ -107,7 +108,7 @@ func (r *reader) function(v row) {
 // parameters splits pg_proc's parallel arrays of all parameters into the names
 // of the inputs and the outputs. Types and modes are empty when every parameter
 // is an input.
-func parameters(types []uint32, modes string, names []string, inputs int) (in []string, out []policylang.Parameter) {
+func parameters(types []uint32, modes string, names []string, inputs int) (in []string, out []pgcatalog.Parameter) {
 	name := func(i int) string {
 		if i < len(names) {
 			return names[i]
@@ -133,31 +134,31 @@ func parameters(types []uint32, modes string, names []string, inputs int) (in []
 			if names != nil {
 				in = append(in, name(i))
 			}
-			out = append(out, policylang.Parameter{Name: name(i), Type: types[i]})
+			out = append(out, pgcatalog.Parameter{Name: name(i), Type: types[i]})
 		default: // 'o' and 't'
-			out = append(out, policylang.Parameter{Name: name(i), Type: types[i]})
+			out = append(out, pgcatalog.Parameter{Name: name(i), Type: types[i]})
 		}
 	}
 	return in, out
 }
 
 func (r *reader) operator(v row) {
-	r.builder.AddOperator(policylang.Operator{
+	r.builder.AddOperator(pgcatalog.Operator{
 		OID: v.oid(0), Schema: v.text(1), Name: v.text(2),
 		Left: v.oid(3), Right: v.oid(4), Result: v.oid(5), Function: v.oid(6),
 	})
 }
 
 func (r *reader) cast(v row) {
-	r.builder.AddCast(policylang.Cast{
-		Source: v.oid(0), Target: v.oid(1), Function: v.oid(2), Context: policylang.CastContext(v.char(3)),
+	r.builder.AddCast(pgcatalog.Cast{
+		Source: v.oid(0), Target: v.oid(1), Function: v.oid(2), Context: pgcatalog.CastContext(v.char(3)),
 	})
 }
 
 func (r *reader) relation(v row) {
 	oid := v.oid(0)
-	r.relations[oid] = &policylang.CatalogRelation{
-		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: policylang.RelationKind(v.char(3)),
+	r.relations[oid] = &pgcatalog.Relation{
+		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: pgcatalog.RelationKind(v.char(3)),
 		Temporary: v.bool(4), Partition: v.bool(5), RowType: v.oid(6), RowSecurity: v.bool(7), Definition: v.text(8), Version: v.uint64(9),
 	}
 }
@@ -172,7 +173,7 @@ func (r *reader) column(v row) {
 		r.lastColumn = rel
 	}
 	rel.ColumnsVersion += v.uint64(10)
-	rel.Columns = append(rel.Columns, policylang.Column{
+	rel.Columns = append(rel.Columns, pgcatalog.Column{
 		Name: v.text(1), Number: v.int16(2), Type: v.oid(3), Modifier: v.int32(4),
 		NotNull: v.bool(5), Generated: v.bool(6), Identity: v.bool(7), Default: v.text(8), Collation: v.oid(9),
 	})
@@ -192,10 +193,10 @@ func (r *reader) partitionKey(v row) {
 
 func (r *reader) constraint(v row) {
 	if rel := r.relations[v.oid(0)]; rel != nil {
-		rel.Constraints = append(rel.Constraints, policylang.Constraint{
-			Name: v.text(1), Kind: policylang.ConstraintKind(v.char(2)), Columns: v.int16s(3),
+		rel.Constraints = append(rel.Constraints, pgcatalog.Constraint{
+			Name: v.text(1), Kind: pgcatalog.ConstraintKind(v.char(2)), Columns: v.int16s(3),
 			Foreign: v.oid(4), ForeignColumns: v.int16s(5),
-			OnDelete: policylang.ReferentialAction(v.char(6)), OnUpdate: policylang.ReferentialAction(v.char(7)),
+			OnDelete: pgcatalog.ReferentialAction(v.char(6)), OnUpdate: pgcatalog.ReferentialAction(v.char(7)),
 			Expression: v.text(8),
 		})
 	}
@@ -203,7 +204,7 @@ func (r *reader) constraint(v row) {
 
 func (r *reader) index(v row) {
 	if rel := r.relations[v.oid(0)]; rel != nil {
-		rel.Indexes = append(rel.Indexes, policylang.Index{
+		rel.Indexes = append(rel.Indexes, pgcatalog.Index{
 			Name: v.text(1), Unique: v.bool(2), Columns: v.int16s(3), Expressions: v.text(4), Predicate: v.text(5),
 		})
 	}
@@ -211,7 +212,7 @@ func (r *reader) index(v row) {
 
 func (r *reader) trigger(v row) {
 	if rel := r.relations[v.oid(0)]; rel != nil {
-		rel.Triggers = append(rel.Triggers, policylang.Trigger{
+		rel.Triggers = append(rel.Triggers, pgcatalog.Trigger{
 			Name: v.text(1), Function: v.oid(2), Bits: v.int16(3), Disabled: v.bool(4),
 		})
 	}
@@ -222,7 +223,7 @@ func (r *reader) rule(v row) {
 	if rel == nil {
 		return
 	}
-	rel.Rules = append(rel.Rules, policylang.Rule{
+	rel.Rules = append(rel.Rules, pgcatalog.Rule{
 		Name: v.text(1), Event: ruleEvent(v.char(2)), Instead: v.bool(3), Definition: v.text(4),
 	})
 }
@@ -242,6 +243,6 @@ func ruleEvent(c byte) policylang.Verb {
 
 func (r *reader) rowPolicy(v row) {
 	if rel := r.relations[v.oid(0)]; rel != nil {
-		rel.RowPolicies = append(rel.RowPolicies, policylang.RowPolicy{Name: v.text(1), Using: v.text(2), Check: v.text(3)})
+		rel.RowPolicies = append(rel.RowPolicies, pgcatalog.RowPolicy{Name: v.text(1), Using: v.text(2), Check: v.text(3)})
 	}
 }

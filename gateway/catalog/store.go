@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Connect makes a connection for reading the catalog of a database.
@@ -46,11 +46,11 @@ type Store struct {
 // entry is one database. What is not guarded by the store's lock belongs to
 // the refresh under way.
 type entry struct {
-	catalog  *policylang.Catalog // guarded by the store's lock
-	checked  time.Time           // when catalog was last known to be the server's; guarded
-	read     time.Time           // when catalog was read; guarded
-	invalid  uint64              // counts Invalidate; guarded
-	flight   *flight             // the refresh under way, or nil; guarded
+	catalog  *pgcatalog.Catalog // guarded by the store's lock
+	checked  time.Time          // when catalog was last known to be the server's; guarded
+	read     time.Time          // when catalog was read; guarded
+	invalid  uint64             // counts Invalidate; guarded
+	flight   *flight            // the refresh under way, or nil; guarded
 	mark     mark
 	horizon  string         // of catalog's snapshot
 	markedAt uint64         // value of invalid that mark and catalog are newer than
@@ -96,7 +96,7 @@ func (e *entry) disconnect() {
 // Snapshot returns what a database looks like. The same snapshot is the same
 // pointer. It waits only for the first snapshot, after Invalidate, and when the
 // one it has is too old; an error says why there is none to rely on.
-func (s *Store) Snapshot(ctx context.Context, database string) (*policylang.Catalog, error) {
+func (s *Store) Snapshot(ctx context.Context, database string) (*pgcatalog.Catalog, error) {
 	s.mu.Lock()
 	e := s.databases[database]
 	if e == nil {
@@ -140,7 +140,7 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*policylang.Cata
 }
 
 // Current is Snapshot for who must not wait: nil if Snapshot would.
-func (s *Store) Current(database string) *policylang.Catalog {
+func (s *Store) Current(database string) *pgcatalog.Catalog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.databases[database]
@@ -170,7 +170,7 @@ func (s *Store) Invalidate(database string) {
 
 // Renew says that a name is not in a snapshot. It reports whether asking again
 // may help: the next Snapshot then is a newer one.
-func (s *Store) Renew(database string, seen *policylang.Catalog) bool {
+func (s *Store) Renew(database string, seen *pgcatalog.Catalog) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.databases[database]

@@ -15,6 +15,7 @@ import (
 	"github.com/posternhq/postern/gateway/internal/sqlgen"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -71,7 +72,7 @@ func worldMasks() *policylang.MaskSet {
 // worlds are the two databases.
 type worlds struct {
 	conns    [2]*pgconn.PgConn
-	cat      *policylang.Catalog // of the first; the OIDs of the second are the same
+	cat      *pgcatalog.Catalog // of the first; the OIDs of the second are the same
 	env      lineage.Environment
 	compared int
 }

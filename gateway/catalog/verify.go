@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Dependencies are what a statement's analysis rests on: relations, those below
@@ -29,7 +29,7 @@ const versionsSQL = `
 type versions struct{ rows, sum uint64 }
 
 // versionsIn are the versions that a catalog knows.
-func (d *Dependencies) versionsIn(cat *policylang.Catalog) versions {
+func (d *Dependencies) versionsIn(cat *pgcatalog.Catalog) versions {
 	var v versions
 	for _, oid := range d.Relations {
 		if r := cat.Relation(oid); r != nil {
@@ -78,7 +78,7 @@ const versionsStatement = "versions"
 
 // Same reports whether the definitions of dependencies are still those that a
 // snapshot of the database has. It asks the server.
-func (s *Store) Same(ctx context.Context, database string, cat *policylang.Catalog, d Dependencies) (bool, error) {
+func (s *Store) Same(ctx context.Context, database string, cat *pgcatalog.Catalog, d Dependencies) (bool, error) {
 	s.mu.Lock()
 	e := s.databases[database]
 	s.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 )
 
@@ -87,11 +88,11 @@ type schemaReader struct {
 }
 
 type schema struct {
-	catalog  *policylang.Catalog
+	catalog  *pgcatalog.Catalog
 	problems []policylang.Problem
 }
 
-func (s schemaReader) schema(t *policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+func (s schemaReader) schema(t *policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 	if known, ok := s.read[t.Schema]; ok {
 		return known.catalog, known.problems
 	}

@@ -9,70 +9,11 @@
 // [OpenReleased] on the other. Functions are pure and safe for concurrent use;
 // an error always comes with a zero result.
 //
-// # Envelope
+// Both are one [DSSE] envelope with one Ed25519 signature, and there is one
+// encoding of each: whatever differs from it in a byte is refused. The format is
+// specified in docs/bundle-format.md, well enough for a second implementation.
 //
-// A bundle and a release are each one DSSE envelope
-// (https://github.com/secure-systems-lab/dsse): a JSON object of exactly these
-// members, in this order, without white space before, between or after:
-//
-//	{"payloadType":TYPE,"payload":PAYLOAD,"signatures":[{"keyid":KEYID,"sig":SIG}]}
-//
-// PAYLOAD and SIG are standard base64 (RFC 4648, section 4) with padding and
-// with zero trailing bits. There is exactly one signature. It is Ed25519
-// (RFC 8032) over DSSE's pre-authentication encoding of the type and the
-// decoded payload, where SP is one space and LEN a decimal length in bytes:
-//
-//	"DSSEv1" SP LEN(type) SP type SP LEN(payload) SP payload
-//
-// There is one encoding of each envelope: a reader decodes, encodes again and
-// refuses whatever differs, be it white space, an unknown or repeated member,
-// an escape, another base64 or a trailing byte. Altering any byte makes an
-// envelope unreadable. The type is part of what is signed, so that a release
-// cannot pass as a bundle.
-//
-//	type                                        payload           envelope at most
-//	application/vnd.postern.bundle.v1+json      canonical policy  32 MiB
-//	application/vnd.postern.release.v1+json     canonical release 16 KiB
-//
-// # Bundle
-//
-// The payload is [policylang.Policy.Canonical]'s encoding, and only that:
-// bytes that decode to a policy but are not its canonical encoding are
-// refused. The bundle's digest is [policylang.DigestBytes] of the payload, and
-// so equals [policylang.Policy.Digest].
-//
-// # Release
-//
-// The payload is one JSON object without white space and with exactly these
-// members in this order, encoded as encoding/json does without HTML escapes:
-//
-//	version      1
-//	gateway      name of the gateway that must run the bundle
-//	bundle       digest of the bundle: "sha256:" and 64 lower-case hexadecimal digits
-//	predecessor  digest of the bundle that was live before; "" for a gateway's first release
-//	revision     from 1 to 2^53-1; a gateway never goes back to a lower one
-//	time         when it was signed, UTC in whole seconds: "2006-01-02T15:04:05Z"
-//	note         for people; at most 1,024 bytes
-//
-// Revisions grow but need not be contiguous. Rolling back means releasing an
-// older bundle at a newer revision.
-//
-// # Keys
-//
-// A key has a name, 1 to 64 letters, digits, dots, underscores and hyphens of
-// ASCII. Its fingerprint is the first 8 bytes, in hexadecimal, of SHA-256 over
-// "postern-key-v1", a newline, the name, a newline and the 32 bytes of the
-// public key. Its id, the envelope's KEYID, is the name, "+" and the
-// fingerprint. As text a key is one line, with standard base64 of the public
-// key or of the private key's 32-byte seed:
-//
-//	postern-public-key+NAME+FINGERPRINT+BASE64
-//	postern-private-key+NAME+FINGERPRINT+BASE64
-//
-// Readers trust a [KeyRing], the text of which is one public key a line, blank
-// lines and lines starting with # apart. A key is replaced by trusting both
-// for a while, and revoked by trusting it no more, or by a line of "revoked",
-// one space and its id, which outweighs the key's own line wherever that stands.
+// [DSSE]: https://github.com/secure-systems-lab/dsse
 package bundle
 
 import (

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // bind enters the columns that a mask's patterns name. Patterns that leave the
@@ -26,15 +27,15 @@ func (p *Protection) bind(m *policylang.Mask) {
 			continue
 		}
 		for r := range p.cat.Relations() {
-			if oneSchema || !policylang.IsSystemSchema(r.Schema) {
+			if oneSchema || !pgcatalog.IsSystemSchema(r.Schema) {
 				p.bindColumns(r, glob, m)
 			}
 		}
 	}
 }
 
-func (p *Protection) bindColumns(r *policylang.CatalogRelation, glob policylang.Glob, m *policylang.Mask) {
-	if r.Kind == policylang.RelationSequence || r.Kind == policylang.RelationComposite {
+func (p *Protection) bindColumns(r *pgcatalog.Relation, glob policylang.Glob, m *policylang.Mask) {
+	if r.Kind == pgcatalog.RelationSequence || r.Kind == pgcatalog.RelationComposite {
 		return
 	}
 	name, one := glob.Literal(2)
@@ -43,7 +44,7 @@ func (p *Protection) bindColumns(r *policylang.CatalogRelation, glob policylang.
 		if (one && c.Name != name) || !glob.Match(true, r.Schema, r.Name, c.Name) {
 			continue
 		}
-		p.protect(policylang.ColumnID{Relation: r.OID, Column: c.Number}, &entry{
+		p.protect(pgcatalog.ColumnID{Relation: r.OID, Column: c.Number}, &entry{
 			transforms: []policylang.Transform{m.Transform},
 			policies:   []string{m.Policy},
 			predicates: m.Predicates,
@@ -56,7 +57,7 @@ func (p *Protection) bindColumns(r *policylang.CatalogRelation, glob policylang.
 
 // protect enters a column, or makes its entry as strict as e too. It reports
 // whether that changed anything.
-func (p *Protection) protect(id policylang.ColumnID, e *entry) bool {
+func (p *Protection) protect(id pgcatalog.ColumnID, e *entry) bool {
 	if have := p.entries[id]; have != nil {
 		return have.absorb(e)
 	}
@@ -82,23 +83,23 @@ func (p *Protection) spread() {
 	}
 }
 
-func (p *Protection) sameValues(id policylang.ColumnID) []policylang.ColumnID {
+func (p *Protection) sameValues(id pgcatalog.ColumnID) []pgcatalog.ColumnID {
 	r := p.cat.Relation(id.Relation)
 	c := r.Column(id.Column)
-	var out []policylang.ColumnID
+	var out []pgcatalog.ColumnID
 	for _, oid := range slices.Concat(r.Parents, r.Children) {
 		kin := p.cat.Relation(oid)
 		if kin == nil {
 			continue
 		}
 		if k := kin.ColumnNamed(c.Name); k != nil {
-			out = append(out, policylang.ColumnID{Relation: oid, Column: k.Number})
+			out = append(out, pgcatalog.ColumnID{Relation: oid, Column: k.Number})
 		}
 	}
 	for _, ref := range p.cat.References(id.Relation) {
 		i := slices.Index(ref.Constraint.ForeignColumns, id.Column)
 		if i >= 0 && i < len(ref.Constraint.Columns) {
-			out = append(out, policylang.ColumnID{Relation: ref.Relation.OID, Column: ref.Constraint.Columns[i]})
+			out = append(out, pgcatalog.ColumnID{Relation: ref.Relation.OID, Column: ref.Constraint.Columns[i]})
 		}
 	}
 	return out
@@ -125,7 +126,7 @@ func (p *Protection) deriveGenerated() {
 				v.label = everything()
 			}
 			if !v.label.bottom() {
-				p.derived[policylang.ColumnID{Relation: r.OID, Column: c.Number}] = v.label.derive()
+				p.derived[pgcatalog.ColumnID{Relation: r.OID, Column: c.Number}] = v.label.derive()
 			}
 		}
 	}

@@ -6,13 +6,14 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
 // called is the outcome of a call.
 type called struct {
 	value
-	functions []*policylang.Function // that it may mean
+	functions []*pgcatalog.Function // that it may mean
 	args      []value
 	columns   []column // of the rows, if they are known column by column
 }
@@ -106,7 +107,7 @@ func (a *analyzer) call(name []string, args []value, n *ast.FuncCall) called {
 	}
 	out := called{functions: functions, args: args}
 	for _, f := range functions {
-		if f.OID >= policylang.FirstUserOID {
+		if f.OID >= pgcatalog.FirstUserOID {
 			a.functions = append(a.functions, f.OID)
 		}
 	}
@@ -135,10 +136,10 @@ func (a *analyzer) call(name []string, args []value, n *ast.FuncCall) called {
 
 // callKnown follows a call of functions that are known by what they are, not by
 // what they contain. v is made up of the arguments.
-func (a *analyzer) callKnown(functions []*policylang.Function, name []string, what string, args []value, v value, n *ast.FuncCall) value {
+func (a *analyzer) callKnown(functions []*pgcatalog.Function, name []string, what string, args []value, v value, n *ast.FuncCall) value {
 	var all *verdict
 	for _, f := range functions {
-		all = all.worse(&verdict{trust: functionTrust(f), result: f.Result, builtin: f.OID < policylang.FirstUserOID})
+		all = all.worse(&verdict{trust: functionTrust(f), result: f.Result, builtin: f.OID < pgcatalog.FirstUserOID})
 	}
 	bare := name[len(name)-1]
 	switch all.trust {
@@ -190,12 +191,12 @@ func (a *analyzer) countAllowed(l label) bool {
 
 // resultType returns the type of a call's result, if it is certain. Polymorphic
 // functions whose result has the type of their argument return that.
-func (a *analyzer) resultType(declared uint32, functions []*policylang.Function, args []value) uint32 {
+func (a *analyzer) resultType(declared uint32, functions []*pgcatalog.Function, args []value) uint32 {
 	t := a.cat.Type(declared)
 	switch {
 	case t == nil:
 		return a.resultByArguments(functions, args)
-	case t.Kind != policylang.TypePseudo || declared == typeRecord:
+	case t.Kind != pgcatalog.TypePseudo || declared == typeRecord:
 		return declared
 	case declared == typeAnyElement && len(functions) == 1 && len(args) > 0 && slices.Equal(functions[0].Arguments[:1], []uint32{typeAnyElement}):
 		if args[0].typ != typeUnknown {
@@ -207,7 +208,7 @@ func (a *analyzer) resultType(declared uint32, functions []*policylang.Function,
 
 // resultByArguments looks for the one function whose arguments have exactly
 // the types given.
-func (a *analyzer) resultByArguments(functions []*policylang.Function, args []value) uint32 {
+func (a *analyzer) resultByArguments(functions []*pgcatalog.Function, args []value) uint32 {
 	for _, f := range functions {
 		if len(f.Arguments) != len(args) {
 			continue
@@ -223,14 +224,14 @@ func (a *analyzer) resultByArguments(functions []*policylang.Function, args []va
 	return 0
 }
 
-func functionSets(functions []*policylang.Function) bool {
-	return slices.ContainsFunc(functions, func(f *policylang.Function) bool { return f.SetOf })
+func functionSets(functions []*pgcatalog.Function) bool {
+	return slices.ContainsFunc(functions, func(f *pgcatalog.Function) bool { return f.SetOf })
 }
 
 // functionsNamed lists every function that a call by this name with n
 // arguments may mean.
-func (a *analyzer) functionsNamed(name []string, n int) []*policylang.Function {
-	var found []*policylang.Function
+func (a *analyzer) functionsNamed(name []string, n int) []*pgcatalog.Function {
+	var found []*pgcatalog.Function
 	switch len(name) {
 	case 1:
 		found = a.cat.FindFunctions(a.env.SearchPath, name[0])
@@ -241,10 +242,10 @@ func (a *analyzer) functionsNamed(name []string, n int) []*policylang.Function {
 			found = a.cat.FunctionsNamed(a.schemaName(name[1]), name[2])
 		}
 	}
-	accepts := func(f *policylang.Function) bool { return f.Kind != policylang.FunctionProcedure && f.Accepts(n) }
+	accepts := func(f *pgcatalog.Function) bool { return f.Kind != pgcatalog.FunctionProcedure && f.Accepts(n) }
 	for _, f := range found {
 		if !accepts(f) {
-			return slices.DeleteFunc(slices.Clone(found), func(f *policylang.Function) bool { return !accepts(f) })
+			return slices.DeleteFunc(slices.Clone(found), func(f *pgcatalog.Function) bool { return !accepts(f) })
 		}
 	}
 	return found
@@ -273,12 +274,12 @@ func (a *analyzer) projection(n *ast.FuncCall, name []string, args []value) (cal
 }
 
 // takesRow reports whether a function's only argument may be a row.
-func (a *analyzer) takesRow(f *policylang.Function) bool {
+func (a *analyzer) takesRow(f *pgcatalog.Function) bool {
 	if len(f.Arguments) == 0 {
 		return true
 	}
 	t := a.cat.Type(a.cat.BaseType(f.Arguments[0]))
-	return t == nil || t.Kind == policylang.TypePseudo || t.Kind == policylang.TypeComposite
+	return t == nil || t.Kind == pgcatalog.TypePseudo || t.Kind == pgcatalog.TypeComposite
 }
 
 // setConfig follows set_config, which may set what SET may. A search_path set

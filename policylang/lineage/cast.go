@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // cast follows a cast. Only one that leaves the value as it is keeps it direct.
@@ -21,14 +21,14 @@ func (a *analyzer) cast(n *ast.TypeCast, s *scope) value {
 		return value{label: everything(), typ: t.OID, risky: true}
 	}
 	if _, ok := ast.Unwrap(n.Arg).(*ast.A_Const); ok {
-		return value{typ: t.OID, risky: t.Kind == policylang.TypeDomain, traits: v.traits} // read while parsing
+		return value{typ: t.OID, risky: t.Kind == pgcatalog.TypeDomain, traits: v.traits} // read while parsing
 	}
 	if keepsValue(v.typ, t.OID, n.TypeName) {
 		v.typ = t.OID
 		return v
 	}
 	out := v.computed(t.OID)
-	if v.fields != nil && t.Kind == policylang.TypeComposite {
+	if v.fields != nil && t.Kind == pgcatalog.TypeComposite {
 		out.fields = a.castFields(v, t)
 	}
 	if !totalCast(a.cat.BaseType(v.typ), t.OID) {
@@ -39,7 +39,7 @@ func (a *analyzer) cast(n *ast.TypeCast, s *scope) value {
 
 // castFields gives the columns of a row that is cast to a composite type that
 // type's names.
-func (a *analyzer) castFields(v value, t *policylang.Type) []column {
+func (a *analyzer) castFields(v value, t *pgcatalog.Type) []column {
 	r := a.cat.Relation(t.Relation)
 	if r == nil || len(r.Columns) != len(v.fields) {
 		return nil
@@ -68,12 +68,12 @@ func (a *analyzer) typed(n *ast.TypeName) value {
 }
 
 // typeNamed resolves a type's name.
-func (a *analyzer) typeNamed(n *ast.TypeName) *policylang.Type {
+func (a *analyzer) typeNamed(n *ast.TypeName) *pgcatalog.Type {
 	if n == nil {
 		return nil
 	}
 	names := stringList(n.Names)
-	var t *policylang.Type
+	var t *pgcatalog.Type
 	switch {
 	case n.PctType || n.Setof:
 		a.unsupported(n, "this type")
@@ -99,31 +99,31 @@ func (a *analyzer) typeNamed(n *ast.TypeName) *policylang.Type {
 
 // typeTrusted reports whether making, reading and converting values of a type
 // runs only code that is trusted.
-func (a *analyzer) typeTrusted(t *policylang.Type, depth int) bool {
+func (a *analyzer) typeTrusted(t *pgcatalog.Type, depth int) bool {
 	if depth > maxTypeDepth {
 		return false
 	}
 	for c := range a.cat.CastsOf(t.OID) {
-		if c.Function < policylang.FirstUserOID {
+		if c.Function < pgcatalog.FirstUserOID {
 			continue
 		}
 		if f := a.cat.Function(c.Function); f == nil || functionTrust(f) != pureCode {
 			return false
 		}
 	}
-	if t.OID < policylang.FirstUserOID {
+	if t.OID < pgcatalog.FirstUserOID {
 		return true
 	}
 	switch t.Kind {
-	case policylang.TypeDomain:
+	case pgcatalog.TypeDomain:
 		return a.domainTrusted(t, depth)
-	case policylang.TypeEnum:
+	case pgcatalog.TypeEnum:
 		return true
-	case policylang.TypeRange, policylang.TypeMultirange:
+	case pgcatalog.TypeRange, pgcatalog.TypeMultirange:
 		return t.Extension != "" || a.rangeTrusted(t)
-	case policylang.TypeComposite:
+	case pgcatalog.TypeComposite:
 		return a.rowTypeTrusted(t, depth)
-	case policylang.TypeBase, policylang.TypePseudo:
+	case pgcatalog.TypeBase, pgcatalog.TypePseudo:
 	}
 	if t.Element != 0 && a.isArray(t) {
 		element := a.cat.Type(t.Element)
@@ -143,7 +143,7 @@ func (p *Protection) ReadsHarmlessly(oid uint32) bool {
 // maxTypeDepth bounds the nesting of types in types.
 const maxTypeDepth = 32
 
-func (a *analyzer) isArray(t *policylang.Type) bool {
+func (a *analyzer) isArray(t *pgcatalog.Type) bool {
 	element := a.cat.Type(t.Element)
 	return element != nil && element.Array == t.OID
 }
@@ -151,11 +151,11 @@ func (a *analyzer) isArray(t *policylang.Type) bool {
 // rangeTrusted trusts ranges whose input is the server's own, as it is for
 // every range made by CREATE TYPE; their subtype functions were named by
 // whoever made them and run only for ranges over user-defined types.
-func (a *analyzer) rangeTrusted(t *policylang.Type) bool {
-	return t.Input < policylang.FirstUserOID
+func (a *analyzer) rangeTrusted(t *pgcatalog.Type) bool {
+	return t.Input < pgcatalog.FirstUserOID
 }
 
-func (a *analyzer) domainTrusted(t *policylang.Type, depth int) bool {
+func (a *analyzer) domainTrusted(t *pgcatalog.Type, depth int) bool {
 	base := a.cat.Type(t.Base)
 	if base == nil || !a.typeTrusted(base, depth+1) {
 		return false
@@ -170,7 +170,7 @@ func (a *analyzer) domainTrusted(t *policylang.Type, depth int) bool {
 	return true
 }
 
-func (a *analyzer) rowTypeTrusted(t *policylang.Type, depth int) bool {
+func (a *analyzer) rowTypeTrusted(t *pgcatalog.Type, depth int) bool {
 	r := a.cat.Relation(t.Relation)
 	if r == nil {
 		return false

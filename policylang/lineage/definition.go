@@ -6,6 +6,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // definitionStatement follows a statement that defines or maintains something.
@@ -317,9 +318,9 @@ func (a *analyzer) constraint(n *ast.Constraint, s *scope) {
 	}
 }
 
-func isPrimary(r *policylang.CatalogRelation, column int16) bool {
-	return slices.ContainsFunc(r.Constraints, func(k policylang.Constraint) bool {
-		return k.Kind == policylang.ConstraintPrimary && slices.Contains(k.Columns, column)
+func isPrimary(r *pgcatalog.Relation, column int16) bool {
+	return slices.ContainsFunc(r.Constraints, func(k pgcatalog.Constraint) bool {
+		return k.Kind == pgcatalog.ConstraintPrimary && slices.Contains(k.Columns, column)
 	})
 }
 

@@ -1,27 +1,27 @@
 package lineage
 
 import (
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // AnalyzeNode follows a node as a statement, for tests of nodes that no text
 // parses to.
-func AnalyzeNode(n *ast.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
+func AnalyzeNode(n *ast.Node, env Environment, cat *pgcatalog.Catalog, prot *Protection) *Refusal {
 	a := newAnalyzer(env, cat, prot)
 	a.statement(n)
 	return a.refusal
 }
 
 // AnalyzeExpression follows a node as an expression.
-func AnalyzeExpression(n *ast.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
+func AnalyzeExpression(n *ast.Node, env Environment, cat *pgcatalog.Catalog, prot *Protection) *Refusal {
 	a := newAnalyzer(env, cat, prot)
 	a.expr(n, &scope{})
 	return a.refusal
 }
 
 // AnalyzeFrom follows a node as an item of FROM.
-func AnalyzeFrom(n *ast.Node, env Environment, cat *policylang.Catalog, prot *Protection) *Refusal {
+func AnalyzeFrom(n *ast.Node, env Environment, cat *pgcatalog.Catalog, prot *Protection) *Refusal {
 	a := newAnalyzer(env, cat, prot)
 	a.from([]*ast.Node{n}, &scope{})
 	return a.refusal

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // from adds the items of a FROM list to a scope, left to right. While the list
@@ -80,8 +80,8 @@ func setAlias(i *item, alias *ast.Alias) {
 }
 
 // see returns a relation as the statement sees it, noting what reading it does.
-func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation {
-	if r.Kind == policylang.RelationComposite {
+func (a *analyzer) see(r *pgcatalog.Relation, location int32) *relation {
+	if r.Kind == pgcatalog.RelationComposite {
 		a.refuse(CodeUnknown, location, "", "%q is a type, not a table", r.Name)
 	}
 	seen := a.prot.relation(r, a.building)
@@ -99,7 +99,7 @@ func (a *analyzer) see(r *policylang.CatalogRelation, location int32) *relation 
 }
 
 // findRelation finds the relation that a name means, WITH queries aside.
-func (a *analyzer) findRelation(n *ast.RangeVar) *policylang.CatalogRelation {
+func (a *analyzer) findRelation(n *ast.RangeVar) *pgcatalog.Relation {
 	if n == nil {
 		a.unsupported(nil, "a statement without a relation")
 		return nil
@@ -108,7 +108,7 @@ func (a *analyzer) findRelation(n *ast.RangeVar) *policylang.CatalogRelation {
 		a.refuse(CodeUnknown, n.Location, "", "references to other databases are not possible: %q", n.Catalogname)
 		return nil
 	}
-	var r *policylang.CatalogRelation
+	var r *pgcatalog.Relation
 	switch {
 	case n.Schemaname == "pg_temp":
 		if schema, ok := a.temporarySchema(); ok {
@@ -132,7 +132,7 @@ func (a *analyzer) findRelation(n *ast.RangeVar) *policylang.CatalogRelation {
 // temporarySchema returns the session's temporary schema.
 func (a *analyzer) temporarySchema() (string, bool) {
 	for _, schema := range a.env.SearchPath {
-		if policylang.IsTemporarySchema(schema) {
+		if pgcatalog.IsTemporarySchema(schema) {
 			return schema, true
 		}
 	}
@@ -146,7 +146,7 @@ func (a *analyzer) unknownPath(location int32, name string) {
 // checkShadow refuses a temporary relation that stands before one that holds
 // protected columns: were it gone by the time the statement runs, the name
 // would mean the other.
-func (a *analyzer) checkShadow(r *policylang.CatalogRelation, n *ast.RangeVar) {
+func (a *analyzer) checkShadow(r *pgcatalog.Relation, n *ast.RangeVar) {
 	if r == nil || !r.Temporary || a.stored {
 		return
 	}
@@ -319,7 +319,7 @@ func (a *analyzer) mergedColumns(n *ast.JoinExpr, left, right []*item) []column 
 		lv, rv := a.read(lc), a.read(rc)
 		a.control(join(lv.label, rv.label), usePredicate, usingClause(n), -1)
 		a.operator([]string{"="}, lv, rv, -1)
-		m := column{name: name, label: join(lv.label, rv.label), id: lc.id, others: slices.Concat(lc.others, []policylang.ColumnID{rc.id}, rc.others), traits: lc.either(rc.traits)}
+		m := column{name: name, label: join(lv.label, rv.label), id: lc.id, others: slices.Concat(lc.others, []pgcatalog.ColumnID{rc.id}, rc.others), traits: lc.either(rc.traits)}
 		if lc.typ == rc.typ {
 			m.typ = lc.typ
 		}

@@ -3,8 +3,8 @@ package lineage
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // functionItem reads functions in FROM. They see the items to their left.
@@ -129,7 +129,7 @@ func (a *analyzer) returned(c called) []column {
 }
 
 // outputName names an output parameter.
-func outputName(o policylang.Parameter, i int) string {
+func outputName(o pgcatalog.Parameter, i int) string {
 	if o.Name == "" {
 		return valuesName(i)
 	}
@@ -137,7 +137,7 @@ func outputName(o policylang.Parameter, i int) string {
 }
 
 // returnedType is the type of what f returns: the call's, if that is known.
-func (a *analyzer) returnedType(c called, f *policylang.Function) uint32 {
+func (a *analyzer) returnedType(c called, f *pgcatalog.Function) uint32 {
 	if c.typ != 0 {
 		return c.typ
 	}
@@ -146,12 +146,12 @@ func (a *analyzer) returnedType(c called, f *policylang.Function) uint32 {
 
 // chosen picks the function that a call means, as far as the columns that it
 // returns go.
-func chosen(functions []*policylang.Function, args []value) *policylang.Function {
+func chosen(functions []*pgcatalog.Function, args []value) *pgcatalog.Function {
 	if len(functions) == 0 {
 		return nil
 	}
 	first := functions[0]
-	if !slices.ContainsFunc(functions, func(f *policylang.Function) bool { return len(f.Outputs) != len(first.Outputs) }) {
+	if !slices.ContainsFunc(functions, func(f *pgcatalog.Function) bool { return len(f.Outputs) != len(first.Outputs) }) {
 		return first
 	}
 	for _, f := range functions {

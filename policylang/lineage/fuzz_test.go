@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -157,16 +157,16 @@ func BenchmarkProtect(b *testing.B) {
 }
 
 // bigCatalog has the tables of fuzzSchema and n others.
-func bigCatalog(tb testing.TB, n int) *policylang.Catalog {
+func bigCatalog(tb testing.TB, n int) *pgcatalog.Catalog {
 	tb.Helper()
 	b := schema(tb, baseline(tb), fuzzSchema).Edit()
-	columns := make([]policylang.Column, 20)
+	columns := make([]pgcatalog.Column, 20)
 	for i := range columns {
-		columns[i] = policylang.Column{Name: "column_" + strings.Repeat("x", i), Type: 25, Modifier: -1, Number: int16(i + 1)}
+		columns[i] = pgcatalog.Column{Name: "column_" + strings.Repeat("x", i), Type: 25, Modifier: -1, Number: int16(i + 1)}
 	}
 	for i := range n {
 		oid := uint32(1_000_000 + i)
-		b.AddRelation(policylang.CatalogRelation{OID: oid, Schema: "public", Name: "t" + strings.Repeat("y", i%50) + string(rune('a'+i/50)), Kind: policylang.RelationTable, Columns: columns})
+		b.AddRelation(pgcatalog.Relation{OID: oid, Schema: "public", Name: "t" + strings.Repeat("y", i%50) + string(rune('a'+i/50)), Kind: pgcatalog.RelationTable, Columns: columns})
 	}
 	return b.Build(1)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 	"github.com/posternhq/postern/policylang/statement"
 )
@@ -51,7 +52,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func baseline(tb testing.TB) *policylang.Catalog {
+func baseline(tb testing.TB) *pgcatalog.Catalog {
 	tb.Helper()
 	base, err := scenario.Baseline()
 	if err != nil {
@@ -79,7 +80,7 @@ func setSection(a *txtar.Archive, name, data string) {
 	a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(data)})
 }
 
-func runGolden(t *testing.T, base *policylang.Catalog, a *txtar.Archive) string {
+func runGolden(t *testing.T, base *pgcatalog.Catalog, a *txtar.Archive) string {
 	t.Helper()
 	env := lineage.Environment{SearchPath: []string{"pg_catalog", "public"}, Database: "postgres", Role: "ana"}
 	for line := range strings.Lines(section(a, "environment")) {
@@ -116,13 +117,13 @@ func runGolden(t *testing.T, base *policylang.Catalog, a *txtar.Archive) string 
 }
 
 // withVersion returns the catalog as a server of another version would have it.
-func withVersion(c *policylang.Catalog, version int) *policylang.Catalog {
+func withVersion(c *pgcatalog.Catalog, version int) *pgcatalog.Catalog {
 	other := *c
 	other.ServerVersion = version
 	return &other
 }
 
-func schema(tb testing.TB, base *policylang.Catalog, sql string) *policylang.Catalog {
+func schema(tb testing.TB, base *pgcatalog.Catalog, sql string) *pgcatalog.Catalog {
 	tb.Helper()
 	cat, problems := scenario.ReadSchema("schema.sql", sql, base)
 	for _, p := range problems {
@@ -187,7 +188,7 @@ func printRefusal(out *strings.Builder, r *lineage.Refusal) {
 	}
 }
 
-func printAnalysis(out *strings.Builder, a *lineage.Analysis, cat *policylang.Catalog) {
+func printAnalysis(out *strings.Builder, a *lineage.Analysis, cat *pgcatalog.Catalog) {
 	var notes []string
 	switch {
 	case a.ByName:

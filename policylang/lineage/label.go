@@ -3,7 +3,7 @@ package lineage
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // label says which protected values a value depends on. The zero label is
@@ -18,7 +18,7 @@ import (
 // definition in the system catalogs. That does not change with any value, but
 // may quote some: it is not shown, yet may order and group.
 type label struct {
-	columns    []policylang.ColumnID // protected columns, sorted, distinct
+	columns    []pgcatalog.ColumnID // protected columns, sorted, distinct
 	derived    bool
 	all        bool
 	definition bool
@@ -30,8 +30,8 @@ func everything() label { return label{derived: true, all: true} }
 // definitionText is the label of the text of a definition.
 func definitionText() label { return label{derived: true, all: true, definition: true} }
 
-func direct(id policylang.ColumnID) label {
-	return label{columns: []policylang.ColumnID{id}}
+func direct(id pgcatalog.ColumnID) label {
+	return label{columns: []pgcatalog.ColumnID{id}}
 }
 
 func (l label) bottom() bool { return len(l.columns) == 0 && !l.all }
@@ -64,14 +64,14 @@ func join(a, b label) label {
 }
 
 // union merges two sorted sets, returning one of them if it holds the other.
-func union(a, b []policylang.ColumnID) []policylang.ColumnID {
+func union(a, b []pgcatalog.ColumnID) []pgcatalog.ColumnID {
 	switch {
 	case len(b) == 0 || slices.Equal(a, b):
 		return a
 	case len(a) == 0:
 		return b
 	}
-	out := make([]policylang.ColumnID, 0, len(a)+len(b))
+	out := make([]pgcatalog.ColumnID, 0, len(a)+len(b))
 	i, j := 0, 0
 	for i < len(a) || j < len(b) {
 		switch {
@@ -126,8 +126,8 @@ type column struct {
 	label  label
 	fields []column // of a row value whose columns are known
 
-	id     policylang.ColumnID   // of a relation's column; zero otherwise
-	others []policylang.ColumnID // columns that USING merged into it
+	id     pgcatalog.ColumnID   // of a relation's column; zero otherwise
+	others []pgcatalog.ColumnID // columns that USING merged into it
 
 	traits
 }

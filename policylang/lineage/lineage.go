@@ -41,6 +41,7 @@ import (
 	"slices"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -80,10 +81,10 @@ func (a Action) String() string {
 type Output struct {
 	Name      string // as PostgreSQL names it
 	Action    Action
-	Transform policylang.Transform  // for Mask
-	Policies  []string              // masking policies that it is subject to, sorted
-	Sources   []policylang.ColumnID // protected columns that it draws on, sorted
-	TypeOID   uint32                // 0 if unknown
+	Transform policylang.Transform // for Mask
+	Policies  []string             // masking policies that it is subject to, sorted
+	Sources   []pgcatalog.ColumnID // protected columns that it draws on, sorted
+	TypeOID   uint32               // 0 if unknown
 }
 
 // Analysis is what a statement does with protected columns.
@@ -104,7 +105,7 @@ type Analysis struct {
 
 	// Touched are the columns that the statement reads, those of views and
 	// what is below them included. Column 0 is a whole row. Sorted.
-	Touched []policylang.ColumnID
+	Touched []pgcatalog.ColumnID
 
 	// Relations are the users' relations that the analysis rests on, those below
 	// views included, and Functions the users' functions. Sorted.
@@ -121,7 +122,7 @@ type Analysis struct {
 
 // Analyze follows the statement's columns. A statement that may not run for an
 // identity with these masks gives a refusal; then the analysis is nil.
-func Analyze(st *statement.Statement, env Environment, cat *policylang.Catalog, prot *Protection) (_ *Analysis, refused *Refusal) {
+func Analyze(st *statement.Statement, env Environment, cat *pgcatalog.Catalog, prot *Protection) (_ *Analysis, refused *Refusal) {
 	a := newAnalyzer(env, cat, prot)
 	a.text, a.offset = st.Text, st.Offset
 	defer func() {
@@ -153,7 +154,7 @@ func Analyze(st *statement.Statement, env Environment, cat *policylang.Catalog, 
 // analyzer follows the columns of one statement, or of one piece of stored
 // code.
 type analyzer struct {
-	cat  *policylang.Catalog
+	cat  *pgcatalog.Catalog
 	prot *Protection
 	env  Environment
 
@@ -170,7 +171,7 @@ type analyzer struct {
 	labelled bool  // reads a protected value
 	risks    int   // counts what may fail or has an effect
 	mayFail  label // of what a refusal of CodeFallible is about
-	touched  []policylang.ColumnID
+	touched  []pgcatalog.ColumnID
 
 	relations, functions []uint32 // of users, that were looked at
 
@@ -189,7 +190,7 @@ const maxDepth = 20_000
 // maxTargets is the number of columns that PostgreSQL allows in a result.
 const maxTargets = 1664
 
-func newAnalyzer(env Environment, cat *policylang.Catalog, prot *Protection) *analyzer {
+func newAnalyzer(env Environment, cat *pgcatalog.Catalog, prot *Protection) *analyzer {
 	return &analyzer{cat: cat, prot: prot, env: env, budget: workBudget}
 }
 
@@ -203,7 +204,7 @@ func (a *analyzer) spend(n int) bool {
 	return a.refusal == nil
 }
 
-func (a *analyzer) touch(id policylang.ColumnID) {
+func (a *analyzer) touch(id pgcatalog.ColumnID) {
 	if id.Relation != 0 {
 		a.touched = append(a.touched, id)
 	}
@@ -211,13 +212,13 @@ func (a *analyzer) touch(id policylang.ColumnID) {
 
 // distinct sorts OIDs and leaves out the server's own.
 func distinct(oids []uint32) []uint32 {
-	oids = slices.DeleteFunc(slices.Clone(oids), func(oid uint32) bool { return oid < policylang.FirstUserOID })
+	oids = slices.DeleteFunc(slices.Clone(oids), func(oid uint32) bool { return oid < pgcatalog.FirstUserOID })
 	slices.Sort(oids)
 	return slices.Compact(oids)
 }
 
-func (a *analyzer) touchedColumns() []policylang.ColumnID {
-	slices.SortFunc(a.touched, policylang.ColumnID.Compare)
+func (a *analyzer) touchedColumns() []pgcatalog.ColumnID {
+	slices.SortFunc(a.touched, pgcatalog.ColumnID.Compare)
 	return slices.Compact(a.touched)
 }
 

@@ -9,9 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // TestEnumerations holds the numbers that the rules go by against the parser's
@@ -42,7 +42,7 @@ func TestNodeKinds(t *testing.T) {
 	env := lineage.Environment{SearchPath: []string{"pg_catalog", "public"}, Database: cat.Database}
 	places := []struct {
 		name   string
-		follow func(*ast.Node, lineage.Environment, *policylang.Catalog, *lineage.Protection) *lineage.Refusal
+		follow func(*ast.Node, lineage.Environment, *pgcatalog.Catalog, *lineage.Protection) *lineage.Refusal
 	}{
 		{"statement", lineage.AnalyzeNode},
 		{"expression", lineage.AnalyzeExpression},

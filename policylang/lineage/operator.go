@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // operation follows an operator expression and its kin.
@@ -161,7 +161,7 @@ func (a *analyzer) operatorVerdict(name []string) *verdict {
 	}
 	var all *verdict
 	for _, schema := range a.env.SearchPath {
-		if policylang.IsTemporarySchema(schema) {
+		if pgcatalog.IsTemporarySchema(schema) {
 			continue
 		}
 		all = all.worse(a.prot.operatorVerdict(schema, name[0]))

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Protection is a set of masks bound to the columns of one catalog, with
@@ -13,11 +14,11 @@ import (
 // columns, views and materialised views. It is safe for concurrent use; what a
 // view reads is worked out when a statement first mentions it.
 type Protection struct {
-	cat     *policylang.Catalog
-	entries map[policylang.ColumnID]*entry // protected columns
-	derived map[policylang.ColumnID]label  // generated columns computed from them
-	bound   map[policylang.ColumnID]*entry // columns that patterns name, or named before they were renamed
-	drifted []policylang.ColumnID          // of bound, those that no pattern names any more; sorted
+	cat     *pgcatalog.Catalog
+	entries map[pgcatalog.ColumnID]*entry // protected columns
+	derived map[pgcatalog.ColumnID]label  // generated columns computed from them
+	bound   map[pgcatalog.ColumnID]*entry // columns that patterns name, or named before they were renamed
+	drifted []pgcatalog.ColumnID          // of bound, those that no pattern names any more; sorted
 
 	memo   sync.Map // relation OID -> *relation: relations as statements see them
 	writes sync.Map // relation OID -> string: what writing a row runs that cannot be read
@@ -73,7 +74,7 @@ func unite(a, b []string) []string {
 
 // Protect binds masks to the columns of a catalog. Masks that only observe are
 // left out.
-func Protect(cat *policylang.Catalog, masks *policylang.MaskSet) *Protection {
+func Protect(cat *pgcatalog.Catalog, masks *policylang.MaskSet) *Protection {
 	p := newProtection(cat)
 	p.bindAll(masks)
 	p.complete()
@@ -84,7 +85,7 @@ func Protect(cat *policylang.Catalog, masks *policylang.MaskSet) *Protection {
 // masks: a column that was bound by its name stays protected when it, its table
 // or its schema has been renamed, and what has the name now is protected, too.
 // [Protection.Drifted] lists such columns.
-func (p *Protection) Next(cat *policylang.Catalog, masks *policylang.MaskSet) *Protection {
+func (p *Protection) Next(cat *pgcatalog.Catalog, masks *policylang.MaskSet) *Protection {
 	next := newProtection(cat)
 	next.bindAll(masks)
 	for id, e := range p.bound {
@@ -96,21 +97,21 @@ func (p *Protection) Next(cat *policylang.Catalog, masks *policylang.MaskSet) *P
 		next.protect(id, e)
 		next.drifted = append(next.drifted, id)
 	}
-	slices.SortFunc(next.drifted, policylang.ColumnID.Compare)
+	slices.SortFunc(next.drifted, pgcatalog.ColumnID.Compare)
 	next.complete()
 	return next
 }
 
 // Drifted lists the columns that are protected though no pattern names them any
 // more, sorted: the policy should be mended.
-func (p *Protection) Drifted() []policylang.ColumnID { return slices.Clone(p.drifted) }
+func (p *Protection) Drifted() []pgcatalog.ColumnID { return slices.Clone(p.drifted) }
 
-func newProtection(cat *policylang.Catalog) *Protection {
+func newProtection(cat *pgcatalog.Catalog) *Protection {
 	return &Protection{
 		cat:     cat,
-		entries: map[policylang.ColumnID]*entry{},
-		derived: map[policylang.ColumnID]label{},
-		bound:   map[policylang.ColumnID]*entry{},
+		entries: map[pgcatalog.ColumnID]*entry{},
+		derived: map[pgcatalog.ColumnID]label{},
+		bound:   map[pgcatalog.ColumnID]*entry{},
 	}
 }
 
@@ -174,7 +175,7 @@ func (p *Protection) ProtectsType(oid uint32) bool {
 	return r != nil && p.relation(r, nil).protected
 }
 
-func (p *Protection) columnLabel(r *policylang.CatalogRelation, attnum int16) label {
+func (p *Protection) columnLabel(r *pgcatalog.Relation, attnum int16) label {
 	seen := p.relation(r, nil)
 	if attnum == 0 {
 		return labels(seen.columns).derive()
@@ -200,8 +201,8 @@ func (p *Protection) Names(relation string) bool {
 
 // Columns returns every protected column of tables, and of views that a policy
 // names, sorted. What other views derive from them is not listed.
-func (p *Protection) Columns() []policylang.ColumnID {
-	return slices.SortedFunc(maps.Keys(p.entries), policylang.ColumnID.Compare)
+func (p *Protection) Columns() []pgcatalog.ColumnID {
+	return slices.SortedFunc(maps.Keys(p.entries), pgcatalog.ColumnID.Compare)
 }
 
 // shown returns the transform that a value labelled l is shown through: the
@@ -218,7 +219,7 @@ func (p *Protection) shown(l label) (policylang.Transform, bool) {
 }
 
 // alike reports whether a column is protected as each of the others is.
-func (p *Protection) alike(columns []policylang.ColumnID, id policylang.ColumnID) bool {
+func (p *Protection) alike(columns []pgcatalog.ColumnID, id pgcatalog.ColumnID) bool {
 	e := p.entries[id]
 	if e == nil {
 		return false
@@ -233,7 +234,7 @@ func (p *Protection) alike(columns []policylang.ColumnID, id policylang.ColumnID
 }
 
 // policies returns the names of the policies that protect any of the columns.
-func (p *Protection) policies(columns []policylang.ColumnID) []string {
+func (p *Protection) policies(columns []pgcatalog.ColumnID) []string {
 	var names []string
 	for _, id := range columns {
 		switch e := p.entries[id]; {
@@ -248,7 +249,7 @@ func (p *Protection) policies(columns []policylang.ColumnID) []string {
 }
 
 // knob returns what the policies of a column say about a use of it.
-func (p *Protection) knob(id policylang.ColumnID, u use) policylang.Knob {
+func (p *Protection) knob(id pgcatalog.ColumnID, u use) policylang.Knob {
 	e := p.entries[id]
 	if e == nil {
 		return policylang.KnobDeny

@@ -5,6 +5,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -14,7 +15,7 @@ func TestPartitionKey(t *testing.T) {
 	plain := schema(t, baseline(t), `
 		CREATE TABLE people (id int, country text, born date) PARTITION BY LIST (country);
 		CREATE TABLE people_ch PARTITION OF people FOR VALUES IN ('CH');`)
-	keyed := func(key ...int16) *policylang.Catalog {
+	keyed := func(key ...int16) *pgcatalog.Catalog {
 		b := plain.Edit()
 		r := *plain.RelationNamed("public", "people")
 		r.PartitionKey = key
@@ -23,7 +24,7 @@ func TestPartitionKey(t *testing.T) {
 	}
 	tests := []struct {
 		name, sql string
-		cat       *policylang.Catalog
+		cat       *pgcatalog.Catalog
 		code      string
 		action    lineage.Action // of the first column
 	}{
@@ -110,7 +111,7 @@ func TestNext(t *testing.T) {
 	set := masks(t, "pii redact public.customers.email")
 	customers := before.RelationNamed("public", "customers")
 	renamed := *customers
-	renamed.Columns = []policylang.Column{
+	renamed.Columns = []pgcatalog.Column{
 		{Name: "id", Number: 1, Type: 23}, {Name: "notes", Number: 2, Type: 25}, {Name: "email", Number: 3, Type: 25},
 	}
 	b := before.Edit()

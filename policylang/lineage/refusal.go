@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Codes of refusals. They are stable.
@@ -140,7 +141,7 @@ func (a *analyzer) denied(l label, u use) label {
 	if l.bottom() || l.all {
 		return l
 	}
-	var out []policylang.ColumnID
+	var out []pgcatalog.ColumnID
 	for _, id := range l.columns {
 		if a.prot.knob(id, u) != policylang.KnobAllow {
 			out = append(out, id)

@@ -3,28 +3,28 @@ package lineage
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
 // relation is a relation as statements see it. It is immutable.
 type relation struct {
-	rel       *policylang.CatalogRelation
+	rel       *pgcatalog.Relation
 	columns   []column
-	protected bool                        // a column's label is not bottom
-	tainted   bool                        // reading it runs something opaque
-	reads     []policylang.ColumnID       // columns that its definition reads
-	relations []uint32                    // of users, that its definition rests on
-	functions []uint32                    // likewise
-	place     label                       // of what says which of its partitions a row is in
-	partition label                       // of what says that a row is in it, if it is a partition
-	base      *policylang.CatalogRelation // whose rows a simple view shows; nil otherwise
+	protected bool                 // a column's label is not bottom
+	tainted   bool                 // reading it runs something opaque
+	reads     []pgcatalog.ColumnID // columns that its definition reads
+	relations []uint32             // of users, that its definition rests on
+	functions []uint32             // likewise
+	place     label                // of what says which of its partitions a row is in
+	partition label                // of what says that a row is in it, if it is a partition
+	base      *pgcatalog.Relation  // whose rows a simple view shows; nil otherwise
 }
 
 // relation returns the relation as statements see it. The views that are being
 // worked out at the moment are in building.
-func (p *Protection) relation(r *policylang.CatalogRelation, building []uint32) *relation {
+func (p *Protection) relation(r *pgcatalog.Relation, building []uint32) *relation {
 	if known, ok := p.memo.Load(r.OID); ok {
 		if seen, ok := known.(*relation); ok {
 			return seen
@@ -35,7 +35,7 @@ func (p *Protection) relation(r *policylang.CatalogRelation, building []uint32) 
 	return seen
 }
 
-func (p *Protection) see(r *policylang.CatalogRelation, building []uint32) *relation {
+func (p *Protection) see(r *pgcatalog.Relation, building []uint32) *relation {
 	seen := &relation{rel: r}
 	hidden, listed := hiddenColumns(r)
 	switch {
@@ -44,12 +44,12 @@ func (p *Protection) see(r *policylang.CatalogRelation, building []uint32) *rela
 		hide(seen.columns, hidden)
 	case r.HasDefinition():
 		p.seeDefinition(seen, building)
-	case policylang.IsSystemSchema(r.Schema) && r.OID < policylang.FirstUserOID:
+	case pgcatalog.IsSystemSchema(r.Schema) && r.OID < pgcatalog.FirstUserOID:
 		seen.columns = p.plainColumns(r)
 		hideAll(seen.columns)
 	default:
 		seen.columns = p.plainColumns(r)
-		if r.Kind == policylang.RelationForeign {
+		if r.Kind == pgcatalog.RelationForeign {
 			hideUnnamed(seen.columns)
 		}
 		p.hideForeign(r, seen.columns, map[uint32]bool{})
@@ -74,7 +74,7 @@ func (p *Protection) see(r *policylang.CatalogRelation, building []uint32) *rela
 
 // keyOf joins the labels of a partition key. One that is an expression may be of
 // any column.
-func keyOf(r *policylang.CatalogRelation, columns []column) label {
+func keyOf(r *pgcatalog.Relation, columns []column) label {
 	var l label
 	for i := range columns {
 		if slices.Contains(r.PartitionKey, columns[i].id.Column) || slices.Contains(r.PartitionKey, 0) {
@@ -85,11 +85,11 @@ func keyOf(r *policylang.CatalogRelation, columns []column) label {
 }
 
 // plainColumns are the columns of a relation that holds its own rows.
-func (p *Protection) plainColumns(r *policylang.CatalogRelation) []column {
+func (p *Protection) plainColumns(r *pgcatalog.Relation) []column {
 	out := make([]column, len(r.Columns))
 	for i := range r.Columns {
 		c := &r.Columns[i]
-		id := policylang.ColumnID{Relation: r.OID, Column: c.Number}
+		id := pgcatalog.ColumnID{Relation: r.OID, Column: c.Number}
 		out[i] = column{name: c.Name, typ: c.Type, id: id, traits: columnTraits(r, c)}
 		if p.entries[id] != nil {
 			out[i].label = direct(id)
@@ -129,7 +129,7 @@ func (p *Protection) seeDefinition(seen *relation, building []uint32) {
 
 // viewColumn labels a view's column that shows something labelled l. A policy
 // that names the view's column adds to what protects that.
-func (p *Protection) viewColumn(id policylang.ColumnID, l label) label {
+func (p *Protection) viewColumn(id pgcatalog.ColumnID, l label) label {
 	own := p.entries[id]
 	switch {
 	case own == nil:
@@ -146,11 +146,11 @@ func (p *Protection) viewColumn(id policylang.ColumnID, l label) label {
 }
 
 // namedColumns are a relation's columns without labels.
-func (p *Protection) namedColumns(r *policylang.CatalogRelation) []column {
+func (p *Protection) namedColumns(r *pgcatalog.Relation) []column {
 	out := make([]column, len(r.Columns))
 	for i := range r.Columns {
 		c := &r.Columns[i]
-		out[i] = column{name: c.Name, typ: c.Type, id: policylang.ColumnID{Relation: r.OID, Column: c.Number}, traits: columnTraits(r, c)}
+		out[i] = column{name: c.Name, typ: c.Type, id: pgcatalog.ColumnID{Relation: r.OID, Column: c.Number}, traits: columnTraits(r, c)}
 	}
 	return out
 }
@@ -185,14 +185,14 @@ func hideUnnamed(columns []column) {
 
 // hideForeign hides the columns of a table that the rows of a foreign table
 // below it may fill, as that table's own are hidden.
-func (p *Protection) hideForeign(r *policylang.CatalogRelation, columns []column, done map[uint32]bool) {
+func (p *Protection) hideForeign(r *pgcatalog.Relation, columns []column, done map[uint32]bool) {
 	for _, oid := range r.Children {
 		child := p.cat.Relation(oid)
 		if child == nil || done[oid] {
 			continue
 		}
 		done[oid] = true
-		if child.Kind == policylang.RelationForeign {
+		if child.Kind == pgcatalog.RelationForeign {
 			below := p.plainColumns(child)
 			hideUnnamed(below)
 			for i := range columns {
@@ -231,7 +231,7 @@ func (a *analyzer) definition(sql string, seen *relation) []column {
 
 // simpleBase returns the one relation that a query of the form that PostgreSQL
 // lets be written through selects from.
-func (a *analyzer) simpleBase(node *ast.Node) *policylang.CatalogRelation {
+func (a *analyzer) simpleBase(node *ast.Node) *pgcatalog.Relation {
 	s, ok := ast.Unwrap(node).(*ast.SelectStmt)
 	if !ok || len(s.FromClause) != 1 || s.WithClause != nil || s.Larg != nil {
 		return nil
@@ -271,7 +271,7 @@ func (a *analyzer) storedExpression(text string, s *scope) value {
 }
 
 // rowPolicyOpaque reports whether a row policy runs code that cannot be read.
-func (p *Protection) rowPolicyOpaque(r *policylang.CatalogRelation, policy *policylang.RowPolicy) bool {
+func (p *Protection) rowPolicyOpaque(r *pgcatalog.Relation, policy *pgcatalog.RowPolicy) bool {
 	for _, text := range []string{policy.Using, policy.Check} {
 		if text == "" {
 			continue

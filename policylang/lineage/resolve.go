@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -19,7 +20,7 @@ import (
 // where they are known to be harmless: the server's own and those of known
 // extensions, never a user's. Names that are not found stay as they were. The
 // facts are not changed.
-func Resolve(f *policylang.Facts, env Environment, cat *policylang.Catalog) *policylang.Facts {
+func Resolve(f *policylang.Facts, env Environment, cat *pgcatalog.Catalog) *policylang.Facts {
 	r := &resolver{env: env, cat: cat, seen: map[policylang.Relation]bool{}}
 	out := *f
 	out.Origin = nil
@@ -39,7 +40,7 @@ func Resolve(f *policylang.Facts, env Environment, cat *policylang.Catalog) *pol
 
 type resolver struct {
 	env       Environment
-	cat       *policylang.Catalog
+	cat       *pgcatalog.Catalog
 	seen      map[policylang.Relation]bool
 	via       policylang.Via // how what is added next is come to
 	relations []policylang.Relation
@@ -95,7 +96,7 @@ func (r *resolver) add(rel policylang.Relation) bool {
 	return true
 }
 
-func (r *resolver) find(rel policylang.Relation) *policylang.CatalogRelation {
+func (r *resolver) find(rel policylang.Relation) *pgcatalog.Relation {
 	switch {
 	case rel.Name == "":
 		return nil
@@ -108,7 +109,7 @@ func (r *resolver) find(rel policylang.Relation) *policylang.CatalogRelation {
 }
 
 // below adds what a verb on a relation reaches besides it.
-func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb) {
+func (r *resolver) below(found *pgcatalog.Relation, verb policylang.Verb) {
 	if found.HasDefinition() {
 		r.viewed(found, found.Definition, verb)
 	}
@@ -117,7 +118,7 @@ func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb
 	default:
 		return
 	}
-	if found.Kind == policylang.RelationForeign {
+	if found.Kind == pgcatalog.RelationForeign {
 		r.add(policylang.Relation{Verb: verb}) // what is behind it may be any table
 	}
 	r.inherited(found, verb)
@@ -129,7 +130,7 @@ func (r *resolver) below(found *policylang.CatalogRelation, verb policylang.Verb
 }
 
 // inherited adds the parents, children and partitions.
-func (r *resolver) inherited(found *policylang.CatalogRelation, verb policylang.Verb) {
+func (r *resolver) inherited(found *pgcatalog.Relation, verb policylang.Verb) {
 	defer r.through(policylang.ViaInheritance)()
 	for _, oid := range slices.Concat(found.Parents, found.Children) {
 		if !r.cameFrom(r.cat.Relation(oid), verb) {
@@ -140,7 +141,7 @@ func (r *resolver) inherited(found *policylang.CatalogRelation, verb policylang.
 
 // cameFrom reports whether a relative is there by a way that counts for less:
 // a partition leads back to the table that led to it.
-func (r *resolver) cameFrom(relative *policylang.CatalogRelation, verb policylang.Verb) bool {
+func (r *resolver) cameFrom(relative *pgcatalog.Relation, verb policylang.Verb) bool {
 	if relative == nil {
 		return true
 	}
@@ -157,7 +158,7 @@ func (r *resolver) cameFrom(relative *policylang.CatalogRelation, verb policylan
 }
 
 // ruled adds what rules do besides.
-func (r *resolver) ruled(found *policylang.CatalogRelation, verb policylang.Verb) {
+func (r *resolver) ruled(found *pgcatalog.Relation, verb policylang.Verb) {
 	defer r.through(policylang.ViaRule)()
 	for _, rule := range found.Rules {
 		if rule.Event == verb {
@@ -173,7 +174,7 @@ func (r *resolver) also(oid uint32, verb policylang.Verb) {
 }
 
 // referencing adds the tables whose foreign keys follow a change.
-func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylang.Verb) {
+func (r *resolver) referencing(found *pgcatalog.Relation, verb policylang.Verb) {
 	defer r.through(policylang.ViaForeignKey)()
 	for _, ref := range r.cat.References(found.OID) {
 		if verb == policylang.VerbTruncate { // with CASCADE; without, the server refuses
@@ -188,7 +189,7 @@ func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylan
 			continue
 		}
 		follows := policylang.VerbUpdate
-		if verb == policylang.VerbDelete && action == policylang.ActionCascade {
+		if verb == policylang.VerbDelete && action == pgcatalog.ActionCascade {
 			follows = policylang.VerbDelete
 		}
 		r.also(ref.Relation.OID, follows)
@@ -197,7 +198,7 @@ func (r *resolver) referencing(found *policylang.CatalogRelation, verb policylan
 
 // viewed adds what a stored definition reaches and calls; a write to a view is
 // a write to what it reads. view is nil for rules.
-func (r *resolver) viewed(view *policylang.CatalogRelation, definition string, verb policylang.Verb) {
+func (r *resolver) viewed(view *pgcatalog.Relation, definition string, verb policylang.Verb) {
 	if view != nil {
 		defer r.through(policylang.ViaView)()
 	}
@@ -219,7 +220,7 @@ func (r *resolver) viewed(view *policylang.CatalogRelation, definition string, v
 		}
 		stored := &resolver{env: Environment{SearchPath: storedPath}, cat: r.cat}
 		r.called = append(r.called, stored.functions(facts.Functions)...)
-		if view != nil && !policylang.IsSystemSchema(view.Schema) {
+		if view != nil && !pgcatalog.IsSystemSchema(view.Schema) {
 			stored.settle(&facts)
 			r.note(policylang.Known{Class: facts.Class, ReadOnly: facts.ReadOnly, Opaque: facts.Opaque})
 		}
@@ -306,7 +307,7 @@ func (r *resolver) settle(f *policylang.Facts) {
 // harmlessFunction reports whether every function of that name computes from
 // its arguments and does nothing else.
 func (r *resolver) harmlessFunction(name string) bool {
-	var candidates []*policylang.Function
+	var candidates []*pgcatalog.Function
 	if schema, base, qualified := strings.Cut(name, "."); qualified {
 		candidates = r.cat.FunctionsNamed(schema, base)
 	} else if r.env.SearchPath != nil {
@@ -323,7 +324,7 @@ func (r *resolver) harmlessFunction(name string) bool {
 // harmlessType reports whether reading a value of the type runs nothing that a
 // user wrote: all but domains with a CHECK.
 func (r *resolver) harmlessType(name string) bool {
-	var t *policylang.Type
+	var t *pgcatalog.Type
 	if schema, base, qualified := strings.Cut(name, "."); qualified {
 		t = r.cat.TypeNamed(schema, base)
 	} else if r.env.SearchPath != nil {
@@ -333,9 +334,9 @@ func (r *resolver) harmlessType(name string) bool {
 		switch {
 		case t == nil || len(t.Checks) > 0 || r.castByUser(t):
 			return false
-		case t.Kind == policylang.TypeDomain:
+		case t.Kind == pgcatalog.TypeDomain:
 			t = r.cat.Type(t.Base)
-		case t.Kind == policylang.TypeBase && t.OID >= policylang.FirstUserOID && t.Extension == "" && t.Element == 0:
+		case t.Kind == pgcatalog.TypeBase && t.OID >= pgcatalog.FirstUserOID && t.Extension == "" && t.Element == 0:
 			return false // its input function may be anything
 		default:
 			return true
@@ -347,7 +348,7 @@ func (r *resolver) harmlessType(name string) bool {
 // harmlessOperator reports whether every operator of that name is the
 // server's own or an extension's, and not volatile.
 func (r *resolver) harmlessOperator(name string) bool {
-	var candidates []*policylang.Operator
+	var candidates []*pgcatalog.Operator
 	if schema, base, qualified := cutOperator(name); qualified {
 		candidates = r.cat.OperatorsNamed(schema, base)
 	} else if r.env.SearchPath != nil {
@@ -355,7 +356,7 @@ func (r *resolver) harmlessOperator(name string) bool {
 	}
 	for _, op := range candidates {
 		fn := r.cat.Function(op.Function)
-		if fn == nil || fn.Volatility == policylang.Volatile || (fn.OID >= policylang.FirstUserOID && fn.Extension == "") {
+		if fn == nil || fn.Volatility == pgcatalog.Volatile || (fn.OID >= pgcatalog.FirstUserOID && fn.Extension == "") {
 			return false
 		}
 	}

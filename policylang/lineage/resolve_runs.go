@@ -5,14 +5,15 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
 // runs adds what the server runs by itself when a verb is applied to a
 // relation: triggers, row policies, constraints, defaults, generated columns,
 // keys of indexes and partitions. What cannot be read makes the facts opaque.
-func (r *resolver) runs(found *policylang.CatalogRelation, verb policylang.Verb) {
-	if policylang.IsSystemSchema(found.Schema) {
+func (r *resolver) runs(found *pgcatalog.Relation, verb policylang.Verb) {
+	if pgcatalog.IsSystemSchema(found.Schema) {
 		return
 	}
 	if found.RowSecurity {
@@ -35,7 +36,7 @@ func (r *resolver) runs(found *policylang.CatalogRelation, verb policylang.Verb)
 	}
 	for i := range found.Columns {
 		r.expression(found.Columns[i].Default)
-		if t := r.cat.Type(found.Columns[i].Type); t != nil && t.Kind == policylang.TypeDomain && t.OID >= policylang.FirstUserOID {
+		if t := r.cat.Type(found.Columns[i].Type); t != nil && t.Kind == pgcatalog.TypeDomain && t.OID >= pgcatalog.FirstUserOID {
 			for _, check := range t.Checks {
 				r.expression(check)
 			}
@@ -46,13 +47,13 @@ func (r *resolver) runs(found *policylang.CatalogRelation, verb policylang.Verb)
 func triggerBits(verb policylang.Verb) int16 {
 	switch verb { //nolint:exhaustive // no other fires triggers
 	case policylang.VerbInsert:
-		return policylang.TriggerInsert
+		return pgcatalog.TriggerInsert
 	case policylang.VerbUpdate:
-		return policylang.TriggerUpdate
+		return pgcatalog.TriggerUpdate
 	case policylang.VerbDelete:
-		return policylang.TriggerDelete
+		return pgcatalog.TriggerDelete
 	case policylang.VerbTruncate:
-		return policylang.TriggerTruncate
+		return pgcatalog.TriggerTruncate
 	}
 	return 0
 }
@@ -75,13 +76,13 @@ func (r *resolver) expression(text string) {
 }
 
 // trigger adds what a trigger's function does, if it can be read.
-func (r *resolver) trigger(f *policylang.Function) {
+func (r *resolver) trigger(f *pgcatalog.Function) {
 	defer r.through(policylang.ViaTrigger)()
 	switch {
 	case f == nil:
 		r.note(opaqueCall)
 		return
-	case f.OID < policylang.FirstUserOID:
+	case f.OID < pgcatalog.FirstUserOID:
 		r.called = append(r.called, f.Schema+"."+f.Name)
 		return
 	}
@@ -124,7 +125,7 @@ func (r *resolver) stored(sql string, path []string) {
 		found := inside.find(rel)
 		if found != nil {
 			rel.Schema = found.Schema
-			if found.Kind == policylang.RelationSequence {
+			if found.Kind == pgcatalog.RelationSequence {
 				continue // a column's own numbers
 			}
 		}
@@ -143,8 +144,8 @@ func (r *resolver) overloaded(names []string) {
 		}
 		builtin, user := false, false
 		for _, fn := range r.cat.FindFunctions(r.env.SearchPath, name) {
-			builtin = builtin || fn.OID < policylang.FirstUserOID
-			user = user || (fn.OID >= policylang.FirstUserOID && functionTrust(fn) != pureCode)
+			builtin = builtin || fn.OID < pgcatalog.FirstUserOID
+			user = user || (fn.OID >= pgcatalog.FirstUserOID && functionTrust(fn) != pureCode)
 		}
 		if builtin && user {
 			r.note(opaqueCall)
@@ -153,9 +154,9 @@ func (r *resolver) overloaded(names []string) {
 }
 
 // castByUser reports whether a function of a user's converts values of a type.
-func (r *resolver) castByUser(t *policylang.Type) bool {
+func (r *resolver) castByUser(t *pgcatalog.Type) bool {
 	for c := range r.cat.CastsOf(t.OID) {
-		if c.Function < policylang.FirstUserOID {
+		if c.Function < pgcatalog.FirstUserOID {
 			continue
 		}
 		if fn := r.cat.Function(c.Function); fn == nil || functionTrust(fn) != pureCode {

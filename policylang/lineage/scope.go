@@ -3,7 +3,7 @@ package lineage
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // scope is what names in one query mean: its FROM items and WITH queries, and
@@ -20,7 +20,7 @@ type scope struct {
 // item is an entry of a name space: a table, sub-select, function or join.
 type item struct {
 	alias   string // the name that qualifies columns; "" if none does
-	rel     *policylang.CatalogRelation
+	rel     *pgcatalog.Relation
 	renamed bool // has an alias of its own: schema.table does not mean it
 	columns []column
 
@@ -31,7 +31,7 @@ type item struct {
 }
 
 // tableItem is a relation's item under a name.
-func tableItem(r *policylang.CatalogRelation, columns []column, alias string) *item {
+func tableItem(r *pgcatalog.Relation, columns []column, alias string) *item {
 	return &item{alias: alias, rel: r, columns: columns, named: true, bare: true, lateralOK: true}
 }
 
@@ -90,7 +90,7 @@ func (a *analyzer) findItem(s *scope, name string, location int32) *item {
 
 // findTable looks up the item of a table that is named with its schema, which
 // an item with an alias of its own is not.
-func (a *analyzer) findTable(s *scope, rel *policylang.CatalogRelation, location int32) *item {
+func (a *analyzer) findTable(s *scope, rel *pgcatalog.Relation, location int32) *item {
 	return a.findItemBy(s, rel.Name, location, func(i *item) bool { return !i.renamed && i.rel == rel })
 }
 
@@ -167,13 +167,13 @@ func (a *analyzer) wholeRow(i *item) value {
 	}
 	v := value{typ: typeRecord, fields: make([]column, len(i.columns))}
 	if i.rel != nil {
-		a.touch(policylang.ColumnID{Relation: i.rel.OID})
+		a.touch(pgcatalog.ColumnID{Relation: i.rel.OID})
 		v.typ = i.rel.RowType
 	}
 	for c := range i.columns {
 		f := i.columns[c]
 		a.touch(f.id)
-		f.id, f.others = policylang.ColumnID{}, nil
+		f.id, f.others = pgcatalog.ColumnID{}, nil
 		v.fields[c] = f
 		v.label = join(v.label, f.label)
 		v.traits = v.traits.with(f.traits)
@@ -194,14 +194,14 @@ var systemColumns = []string{"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 
 // isSystemColumn reports whether the relation has the system column. A user's
 // column of that name cannot exist.
-func isSystemColumn(r *policylang.CatalogRelation, name string) bool {
-	return r.Kind != policylang.RelationView && r.Kind != policylang.RelationComposite && slices.Contains(systemColumns, name)
+func isSystemColumn(r *pgcatalog.Relation, name string) bool {
+	return r.Kind != pgcatalog.RelationView && r.Kind != pgcatalog.RelationComposite && slices.Contains(systemColumns, name)
 }
 
 // systemColumn is a system column's value: where a row is and which
 // transactions wrote it, never what is in it; but in which partition it is comes
 // from the partition key.
-func (a *analyzer) systemColumn(r *policylang.CatalogRelation, name string) value {
+func (a *analyzer) systemColumn(r *pgcatalog.Relation, name string) value {
 	switch name {
 	case "tableoid":
 		place := a.prot.relation(r, a.building).place

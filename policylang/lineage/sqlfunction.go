@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -21,7 +21,7 @@ type body struct {
 const maxCalls = 16
 
 // splitReadable tells functions whose bodies can be read from the others.
-func splitReadable(functions []*policylang.Function) (readable, others []*policylang.Function) {
+func splitReadable(functions []*pgcatalog.Function) (readable, others []*pgcatalog.Function) {
 	if !slices.ContainsFunc(functions, isReadable) {
 		return nil, functions
 	}
@@ -37,14 +37,14 @@ func splitReadable(functions []*policylang.Function) (readable, others []*policy
 
 // isReadable reports whether a function is written in SQL, by a user or an
 // extension.
-func isReadable(f *policylang.Function) bool {
-	return f.OID >= policylang.FirstUserOID && f.Kind == policylang.FunctionPlain && f.Language == "sql" && f.Source != ""
+func isReadable(f *pgcatalog.Function) bool {
+	return f.OID >= pgcatalog.FirstUserOID && f.Kind == pgcatalog.FunctionPlain && f.Language == "sql" && f.Source != ""
 }
 
 // callSQL follows a call into the body of a function written in SQL, as if its
 // statements stood where the call does. It returns the columns of the rows and
 // the value of the call.
-func (a *analyzer) callSQL(f *policylang.Function, args []value, n *ast.FuncCall, what string) ([]column, value) {
+func (a *analyzer) callSQL(f *pgcatalog.Function, args []value, n *ast.FuncCall, what string) ([]column, value) {
 	a.risks++
 	hidden := value{label: everything(), risky: true, typ: f.Result}
 	env, ok := a.bodyPath(f)
@@ -89,7 +89,7 @@ func (a *analyzer) bodyStatement(node *ast.Node, s *scope, what string) []column
 
 // bodyResult turns the columns of a body's last statement into the value of the
 // call: one value, or a row.
-func (a *analyzer) bodyResult(f *policylang.Function, columns []column) ([]column, value) {
+func (a *analyzer) bodyResult(f *pgcatalog.Function, columns []column) ([]column, value) {
 	v := value{typ: f.Result, risky: true, label: labels(columns).derive(), traits: unclear}
 	if len(columns) != 1 {
 		v.fields = a.resultFields(f, columns)
@@ -113,7 +113,7 @@ func sameText(from, to uint32) bool {
 }
 
 // resultFields names the columns of a row that a function returns.
-func (a *analyzer) resultFields(f *policylang.Function, columns []column) []column {
+func (a *analyzer) resultFields(f *pgcatalog.Function, columns []column) []column {
 	var named []column
 	for i, o := range f.Outputs {
 		named = append(named, column{name: outputName(o, i), typ: o.Type})
@@ -131,7 +131,7 @@ func (a *analyzer) resultFields(f *policylang.Function, columns []column) []colu
 }
 
 // parameters gives the arguments of a call to the parameters of a function.
-func (a *analyzer) parameters(f *policylang.Function, args []value, n *ast.FuncCall) ([]column, bool) {
+func (a *analyzer) parameters(f *pgcatalog.Function, args []value, n *ast.FuncCall) ([]column, bool) {
 	params := make([]column, len(f.Arguments))
 	for i, typ := range f.Arguments {
 		params[i].typ = typ
@@ -156,7 +156,7 @@ func (a *analyzer) parameters(f *policylang.Function, args []value, n *ast.FuncC
 	for i := range min(len(args), len(params)) {
 		p := &params[i]
 		p.label, p.fields, p.traits = args[i].label, args[i].fields, args[i].traits
-		if t := a.cat.Type(p.typ); t != nil && t.Kind == policylang.TypePseudo {
+		if t := a.cat.Type(p.typ); t != nil && t.Kind == pgcatalog.TypePseudo {
 			p.typ = args[i].typ
 		} else if !sameText(args[i].typ, p.typ) {
 			p.label = p.label.derive()
@@ -172,7 +172,7 @@ func isNamed(n *ast.Node) bool {
 
 // defaultsHarmless reports whether the defaults of a function's parameters come
 // from nothing protected and run nothing opaque.
-func (a *analyzer) defaultsHarmless(f *policylang.Function) bool {
+func (a *analyzer) defaultsHarmless(f *pgcatalog.Function) bool {
 	if f.Defaults == 0 {
 		return true
 	}
@@ -184,7 +184,7 @@ func (a *analyzer) defaultsHarmless(f *policylang.Function) bool {
 // bodyPath is what names in a function's body are looked up in: a body that the
 // server stores parsed is printed with every name qualified, one stored as text
 // is read again each time, under the function's own search_path or the caller's.
-func (a *analyzer) bodyPath(f *policylang.Function) (Environment, bool) {
+func (a *analyzer) bodyPath(f *pgcatalog.Function) (Environment, bool) {
 	env := a.env
 	switch {
 	case isParsedBody(f.Source):
@@ -236,7 +236,7 @@ func (a *analyzer) settingPath(setting string) ([]string, bool) {
 
 // parsedBody returns the statements of a function written in SQL; nil if they
 // cannot be read.
-func (p *Protection) parsedBody(f *policylang.Function) []*ast.Node {
+func (p *Protection) parsedBody(f *pgcatalog.Function) []*ast.Node {
 	if known, ok := p.bodies.Load(f.OID); ok {
 		nodes, _ := known.([]*ast.Node)
 		return nodes

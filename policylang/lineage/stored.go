@@ -1,7 +1,7 @@
 package lineage
 
 import (
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // storedCode is an expression that the server evaluates by itself when rows of
@@ -15,7 +15,7 @@ type storedCode struct {
 // CHECK constraints, generated columns, keys and predicates of indexes, and
 // partition keys. Defaults are not among them, since a statement may name a value
 // in their place.
-func onWrite(r *policylang.CatalogRelation) []storedCode {
+func onWrite(r *pgcatalog.Relation) []storedCode {
 	var out []storedCode
 	add := func(what, text string) {
 		if text != "" {
@@ -40,7 +40,7 @@ func onWrite(r *policylang.CatalogRelation) []storedCode {
 
 // writeOpaque returns what writing a row of a relation runs that cannot be
 // read; empty if nothing.
-func (p *Protection) writeOpaque(r *policylang.CatalogRelation) string {
+func (p *Protection) writeOpaque(r *pgcatalog.Relation) string {
 	if known, ok := p.writes.Load(r.OID); ok {
 		what, _ := known.(string)
 		return what

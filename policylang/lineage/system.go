@@ -3,7 +3,7 @@ package lineage
 import (
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // hiddenColumns returns the columns of a system relation that hold values of
@@ -14,8 +14,8 @@ import (
 // values of a table. It reports false for relations of users, and for system
 // views that are not listed: those are followed like any view. A system table
 // that is not listed is hidden whole.
-func hiddenColumns(r *policylang.CatalogRelation) ([]string, bool) {
-	if r.Schema != "pg_catalog" || r.OID >= policylang.FirstUserOID {
+func hiddenColumns(r *pgcatalog.Relation) ([]string, bool) {
+	if r.Schema != "pg_catalog" || r.OID >= pgcatalog.FirstUserOID {
 		return nil, false
 	}
 	names, ok := systemRelations[r.Name]
@@ -27,8 +27,8 @@ func hiddenColumns(r *policylang.CatalogRelation) ([]string, bool) {
 
 // isForbidden reports whether a system relation may not be read at all, though
 // system views that show a part of it may.
-func isForbidden(r *policylang.CatalogRelation) bool {
-	return r.Schema == "pg_catalog" && r.OID < policylang.FirstUserOID && (r.Name == "pg_authid" || r.Name == "pg_shadow")
+func isForbidden(r *pgcatalog.Relation) bool {
+	return r.Schema == "pg_catalog" && r.OID < pgcatalog.FirstUserOID && (r.Name == "pg_authid" || r.Name == "pg_shadow")
 }
 
 // systemRelations lists the system relations that may be read, with the columns

@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // traits are what decides, besides its type, whether a function that is known
@@ -40,7 +40,7 @@ type collation uint32
 
 const (
 	noCollation    collation = 0
-	mixedCollation collation = policylang.CollationUnclear
+	mixedCollation collation = pgcatalog.CollationUnclear
 )
 
 func joinCollations(a, b collation) collation {
@@ -61,11 +61,11 @@ func namedCollation(names []string) collation {
 	}
 	switch names[len(names)-1] {
 	case "default":
-		return policylang.CollationDefault
+		return pgcatalog.CollationDefault
 	case "C":
-		return policylang.CollationC
+		return pgcatalog.CollationC
 	case "POSIX":
-		return policylang.CollationPOSIX
+		return pgcatalog.CollationPOSIX
 	}
 	return mixedCollation
 }
@@ -91,7 +91,7 @@ func multiply(a, b uint64) uint64 {
 }
 
 // columnTraits are the traits of a relation's column.
-func columnTraits(r *policylang.CatalogRelation, c *policylang.Column) traits {
+func columnTraits(r *pgcatalog.Relation, c *pgcatalog.Column) traits {
 	t := traits{collation: collation(c.Collation), size: columnSize}
 	if r.Temporary {
 		t.size = unbounded
@@ -167,11 +167,11 @@ func (a *analyzer) comparable(v value) bool {
 	switch {
 	case t == nil:
 		return false
-	case t.Kind == policylang.TypeEnum:
+	case t.Kind == pgcatalog.TypeEnum:
 		return true
 	case t.Element != 0 && a.isArray(t):
 		element := a.cat.Type(t.Element)
-		return scalars[t.Element] || element != nil && element.Kind == policylang.TypeEnum
+		return scalars[t.Element] || element != nil && element.Kind == pgcatalog.TypeEnum
 	}
 	return scalars[t.OID]
 }

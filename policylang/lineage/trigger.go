@@ -4,15 +4,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
 // triggerTrusted reports whether a trigger's function, on a relation, does no
 // more than compute from what is not protected in the row that it fires for. A
 // trigger that raises an error by that tells nothing that is.
-func (a *analyzer) triggerTrusted(r *policylang.CatalogRelation, f *policylang.Function) bool {
-	if f.OID < policylang.FirstUserOID {
+func (a *analyzer) triggerTrusted(r *pgcatalog.Relation, f *pgcatalog.Function) bool {
+	if f.OID < pgcatalog.FirstUserOID {
 		return slices.Contains([]string{"suppress_redundant_updates_trigger", "tsvector_update_trigger", "tsvector_update_trigger_column"}, f.Name)
 	}
 	if f.Language != "plpgsql" || f.Source == "" {

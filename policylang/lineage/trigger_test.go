@@ -3,8 +3,8 @@ package lineage_test
 import (
 	"testing"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -61,7 +61,7 @@ func TestTriggers(t *testing.T) {
 	}
 }
 
-func passes(t *testing.T, sql string, cat *policylang.Catalog, prot *lineage.Protection) bool {
+func passes(t *testing.T, sql string, cat *pgcatalog.Catalog, prot *lineage.Protection) bool {
 	t.Helper()
 	tree, err := statement.Parse(sql, statement.Limits{})
 	if err != nil {

@@ -3,7 +3,7 @@ package lineage
 import (
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // trust says what is known of a piece of code. The zero trust is none.
@@ -52,7 +52,7 @@ func (p *Protection) operatorVerdict(schema, name string) *verdict {
 	}
 	var all *verdict
 	for _, o := range p.cat.OperatorsNamed(schema, name) {
-		v := &verdict{result: o.Result, builtin: o.OID < policylang.FirstUserOID}
+		v := &verdict{result: o.Result, builtin: o.OID < pgcatalog.FirstUserOID}
 		if v.builtin {
 			v.trust = pureCode // the server's operators all compute from their operands
 		} else if f := p.cat.Function(o.Function); f != nil {
@@ -65,8 +65,8 @@ func (p *Protection) operatorVerdict(schema, name string) *verdict {
 }
 
 // functionTrust says what a function does.
-func functionTrust(f *policylang.Function) trust {
-	if f.OID < policylang.FirstUserOID {
+func functionTrust(f *pgcatalog.Function) trust {
+	if f.OID < pgcatalog.FirstUserOID {
 		return builtinTrust(f)
 	}
 	if f.Extension != "" {
@@ -75,14 +75,14 @@ func functionTrust(f *policylang.Function) trust {
 	return opaqueCode
 }
 
-func builtinTrust(f *policylang.Function) trust {
+func builtinTrust(f *pgcatalog.Function) trust {
 	if f.Schema == "information_schema" {
 		return pureCode
 	}
 	if t, ok := knownFunctions[f.Name]; ok {
 		return t
 	}
-	if f.Volatility == policylang.Immutable || strings.HasPrefix(f.Name, "pg_stat_get_") {
+	if f.Volatility == pgcatalog.Immutable || strings.HasPrefix(f.Name, "pg_stat_get_") {
 		return pureCode // the server's counters count rows, not what is in them
 	}
 	return opaqueCode
@@ -91,7 +91,7 @@ func builtinTrust(f *policylang.Function) trust {
 // extensionTrust trusts compiled, immutable functions of extensions that are
 // known to compute from their arguments. Only a superuser can make a compiled
 // function.
-func extensionTrust(f *policylang.Function) trust {
+func extensionTrust(f *pgcatalog.Function) trust {
 	except, known := knownExtensions[f.Extension]
 	switch {
 	case !known || (f.Language != "c" && f.Language != "internal"):
@@ -100,7 +100,7 @@ func extensionTrust(f *policylang.Function) trust {
 	if t, ok := except[f.Name]; ok {
 		return t
 	}
-	if f.Volatility == policylang.Immutable {
+	if f.Volatility == pgcatalog.Immutable {
 		return pureCode
 	}
 	return opaqueCode

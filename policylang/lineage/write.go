@@ -5,6 +5,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // destination is the table or view that a statement writes to.
@@ -21,7 +22,7 @@ func (a *analyzer) target(n *ast.RangeVar, verb policylang.Verb) *destination {
 	if r == nil {
 		return nil
 	}
-	if policylang.IsSystemSchema(r.Schema) {
+	if pgcatalog.IsSystemSchema(r.Schema) {
 		a.refuse(CodeServer, n.Location, "", "system catalogs may not be changed while values are masked for you")
 		return nil
 	}
@@ -41,7 +42,7 @@ type effect struct {
 // affect checks what a write runs: rules and triggers of its target, of what is
 // below a view, of partitions and children, and of tables that a foreign key
 // changes with it.
-func (a *analyzer) affect(r *policylang.CatalogRelation, verb policylang.Verb, location int32, done map[effect]bool) {
+func (a *analyzer) affect(r *pgcatalog.Relation, verb policylang.Verb, location int32, done map[effect]bool) {
 	e := effect{r.OID, verb}
 	if done[e] || !a.spend(1) {
 		return
@@ -51,7 +52,7 @@ func (a *analyzer) affect(r *policylang.CatalogRelation, verb policylang.Verb, l
 	if seen.protected || seen.tainted {
 		a.tainted = true // errors print whole rows
 	}
-	if r.Kind == policylang.RelationForeign {
+	if r.Kind == pgcatalog.RelationForeign {
 		a.opaque(location, "the server behind foreign table "+r.Name)
 	}
 	for i := range r.Rules {
@@ -65,7 +66,7 @@ func (a *analyzer) affect(r *policylang.CatalogRelation, verb policylang.Verb, l
 		}
 	}
 	instead := a.triggers(r, verb, location)
-	if r.Kind == policylang.RelationView && !instead {
+	if r.Kind == pgcatalog.RelationView && !instead {
 		if seen.base == nil {
 			a.unsupported(nil, "writing through this view")
 			return
@@ -90,19 +91,19 @@ func (a *analyzer) affect(r *policylang.CatalogRelation, verb policylang.Verb, l
 
 // triggers checks the triggers that a write fires, and reports whether one of
 // them takes its place.
-func (a *analyzer) triggers(r *policylang.CatalogRelation, verb policylang.Verb, location int32) (instead bool) {
+func (a *analyzer) triggers(r *pgcatalog.Relation, verb policylang.Verb, location int32) (instead bool) {
 	bits := map[policylang.Verb]int16{
-		policylang.VerbInsert:   policylang.TriggerInsert,
-		policylang.VerbUpdate:   policylang.TriggerUpdate,
-		policylang.VerbDelete:   policylang.TriggerDelete,
-		policylang.VerbTruncate: policylang.TriggerTruncate,
+		policylang.VerbInsert:   pgcatalog.TriggerInsert,
+		policylang.VerbUpdate:   pgcatalog.TriggerUpdate,
+		policylang.VerbDelete:   pgcatalog.TriggerDelete,
+		policylang.VerbTruncate: pgcatalog.TriggerTruncate,
 	}[verb]
 	for i := range r.Triggers {
 		t := &r.Triggers[i]
 		if t.Disabled || t.Bits&bits == 0 {
 			continue
 		}
-		instead = instead || t.Bits&policylang.TriggerInstead != 0
+		instead = instead || t.Bits&pgcatalog.TriggerInstead != 0
 		if f := a.cat.Function(t.Function); f == nil || !a.triggerTrusted(r, f) {
 			a.opaque(location, "trigger "+t.Name+" on "+r.Name)
 		}
@@ -112,11 +113,11 @@ func (a *analyzer) triggers(r *policylang.CatalogRelation, verb policylang.Verb,
 
 // cascades lists what foreign keys change when rows of a table are deleted,
 // updated or truncated.
-func cascades(cat *policylang.Catalog, r *policylang.CatalogRelation, verb policylang.Verb) []effect {
+func cascades(cat *pgcatalog.Catalog, r *pgcatalog.Relation, verb policylang.Verb) []effect {
 	var out []effect
 	for _, ref := range cat.References(r.OID) {
 		switch {
-		case verb == policylang.VerbDelete && ref.Constraint.OnDelete == policylang.ActionCascade:
+		case verb == policylang.VerbDelete && ref.Constraint.OnDelete == pgcatalog.ActionCascade:
 			out = append(out, effect{ref.Relation.OID, policylang.VerbDelete})
 		case verb == policylang.VerbDelete && ref.Constraint.OnDelete.Changes(),
 			verb == policylang.VerbUpdate && ref.Constraint.OnUpdate.Changes():
@@ -150,7 +151,7 @@ func (a *analyzer) assign(d *destination, name string, v value, location int32) 
 // sameProtection reports whether values of columns may be stored in c as they
 // are: c is one of them, or of the same type and protected alike, so that what
 // is shown of a value stays the same.
-func (a *analyzer) sameProtection(c *column, columns []policylang.ColumnID) bool {
+func (a *analyzer) sameProtection(c *column, columns []pgcatalog.ColumnID) bool {
 	if c.label.derived || c.label.bottom() {
 		return false
 	}
@@ -166,7 +167,7 @@ func (a *analyzer) sameProtection(c *column, columns []policylang.ColumnID) bool
 	return true
 }
 
-func (a *analyzer) columnType(id policylang.ColumnID) (typ uint32, modifier int32) {
+func (a *analyzer) columnType(id pgcatalog.ColumnID) (typ uint32, modifier int32) {
 	if r := a.cat.Relation(id.Relation); r != nil {
 		if c := r.Column(id.Column); c != nil {
 			return c.Type, c.Modifier
@@ -193,10 +194,10 @@ func (d *destination) column(name string) *column {
 
 // defaultOf follows the default of a relation's column, and of the column that
 // a view's stands for.
-func (a *analyzer) defaultOf(r *policylang.CatalogRelation, number int16, location int32) value {
+func (a *analyzer) defaultOf(r *pgcatalog.Relation, number int16, location int32) value {
 	c := r.Column(number)
 	if c == nil || c.Generated || c.Default == "" {
-		if seen := a.prot.relation(r, a.building); r.Kind == policylang.RelationView && seen.base != nil && c != nil {
+		if seen := a.prot.relation(r, a.building); r.Kind == pgcatalog.RelationView && seen.base != nil && c != nil {
 			if base := seen.base.ColumnNamed(c.Name); base != nil {
 				return a.defaultOf(seen.base, base.Number, location)
 			}
@@ -393,13 +394,13 @@ func (a *analyzer) uniqueLabel(d *destination, name string, names []string) labe
 	}
 	for i := range r.Constraints {
 		switch k := &r.Constraints[i]; k.Kind {
-		case policylang.ConstraintUnique, policylang.ConstraintPrimary:
+		case pgcatalog.ConstraintUnique, pgcatalog.ConstraintPrimary:
 			a.touchKeys(r, k.Columns)
 			add(k.Name, keyLabel(d, k.Columns, false, names))
-		case policylang.ConstraintExclusion:
+		case pgcatalog.ConstraintExclusion:
 			a.touchKeys(r, k.Columns)
 			add(k.Name, keyLabel(d, k.Columns, true, names))
-		case policylang.ConstraintCheck, policylang.ConstraintForeign:
+		case pgcatalog.ConstraintCheck, pgcatalog.ConstraintForeign:
 		}
 	}
 	if known {
@@ -409,9 +410,9 @@ func (a *analyzer) uniqueLabel(d *destination, name string, names []string) labe
 }
 
 // touchKeys notes that the keys of a relation are read.
-func (a *analyzer) touchKeys(r *policylang.CatalogRelation, keys []int16) {
+func (a *analyzer) touchKeys(r *pgcatalog.Relation, keys []int16) {
 	for _, k := range keys {
-		a.touch(policylang.ColumnID{Relation: r.OID, Column: k})
+		a.touch(pgcatalog.ColumnID{Relation: r.OID, Column: k})
 	}
 }
 
@@ -457,7 +458,7 @@ func (a *analyzer) set(list []*ast.Node, d *destination, s *scope) {
 func (a *analyzer) checks(d *destination) {
 	for i := range d.seen.rel.Constraints {
 		k := &d.seen.rel.Constraints[i]
-		if k.Kind != policylang.ConstraintCheck || !slices.ContainsFunc(k.Columns, func(n int16) bool { return slices.Contains(d.assigned, n) }) {
+		if k.Kind != pgcatalog.ConstraintCheck || !slices.ContainsFunc(k.Columns, func(n int16) bool { return slices.Contains(d.assigned, n) }) {
 			continue
 		}
 		for c := range d.seen.columns {

@@ -1,8 +1,8 @@
 package lineage
 
 import (
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // xmlExpr follows XMLELEMENT, XMLFOREST and their kin.
@@ -61,7 +61,7 @@ func (a *analyzer) xmlColumns(n *ast.RangeTableFunc, s *scope) []column {
 		w := v.with(a.expr(def.Colexpr, s)).with(a.expr(def.Coldefexpr, s))
 		a.control(w.label, useFallible, "XMLTABLE", n.Location)
 		typ := a.typed(def.TypeName)
-		out = append(out, column{name: def.Colname, typ: typ.typ, label: join(w.label, typ.label), traits: traits{collation: policylang.CollationDefault, size: unbounded, shaped: true}})
+		out = append(out, column{name: def.Colname, typ: typ.typ, label: join(w.label, typ.label), traits: traits{collation: pgcatalog.CollationDefault, size: unbounded, shaped: true}})
 	}
 	return out
 }

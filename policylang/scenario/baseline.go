@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // baselineData is the catalog of an empty database of PostgreSQL 15, as
-// [policylang.Catalog.Encode] writes it.
+// [pgcatalog.Catalog.Encode] writes it.
 //
 //go:embed baseline.json.gz
 var baselineData []byte
@@ -22,7 +22,7 @@ const maxCatalog = 256 << 20
 // Baseline returns the catalog of an empty database of PostgreSQL 15: the
 // server's own types, functions, operators and system catalogs, and the schema
 // public.
-func Baseline() (*policylang.Catalog, error) {
+func Baseline() (*pgcatalog.Catalog, error) {
 	zip, err := gzip.NewReader(bytes.NewReader(baselineData))
 	if err != nil {
 		return nil, fmt.Errorf("read baseline catalog: %w", err)
@@ -31,5 +31,5 @@ func Baseline() (*policylang.Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read baseline catalog: %w", err)
 	}
-	return policylang.DecodeCatalog(data)
+	return pgcatalog.Decode(data)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 	"github.com/posternhq/postern/policylang/source"
 )
@@ -41,7 +42,7 @@ func runExample(t *testing.T, dir string) {
 	checkFormatted(t, dir)
 	base := baseline(t)
 	report, problems := scenario.Run(file.Policy, file.Tests, scenario.Options{
-		Schema: func(test *policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+		Schema: func(test *policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 			sql, err := os.ReadFile(filepath.Join(dir, test.Schema))
 			if err != nil {
 				t.Fatal(err)
@@ -84,7 +85,7 @@ func checkFormatted(t *testing.T, dir string) {
 	}
 }
 
-func baseline(t *testing.T) *policylang.Catalog {
+func baseline(t *testing.T) *pgcatalog.Catalog {
 	t.Helper()
 	base, err := scenario.Baseline()
 	if err != nil {

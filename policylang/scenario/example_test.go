@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 	"github.com/posternhq/postern/policylang/source"
 )
@@ -38,7 +39,7 @@ test "addresses are masked, whatever they are called" {
 		panic(err)
 	}
 	report, _ := scenario.Run(file.Policy, file.Tests, scenario.Options{
-		Schema: func(t *policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+		Schema: func(t *policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 			return scenario.ReadSchema(t.Schema, "CREATE TABLE customers (id int, email text)", base)
 		},
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -37,7 +38,7 @@ type request struct {
 	test    *policylang.Test
 	program *compile.Program
 	now     time.Time
-	catalog *policylang.Catalog // nil without a schema
+	catalog *pgcatalog.Catalog // nil without a schema
 
 	subject   *policylang.Subject
 	session   *policylang.Session

@@ -22,6 +22,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Options says how tests are run. The zero Options runs every test and has no
@@ -29,7 +30,7 @@ import (
 type Options struct {
 	// Schema returns the catalog that a test names with its attribute schema.
 	// It is called for each test that names one.
-	Schema func(t *policylang.Test) (*policylang.Catalog, []policylang.Problem)
+	Schema func(t *policylang.Test) (*pgcatalog.Catalog, []policylang.Problem)
 	// Only chooses the tests to run; nil runs all.
 	Only func(t *policylang.Test) bool
 }
@@ -168,7 +169,7 @@ func (r *runner) program(gateway string) (*compile.Program, error) {
 	return p, nil
 }
 
-func (r *runner) schema(t *policylang.Test) (*policylang.Catalog, error) {
+func (r *runner) schema(t *policylang.Test) (*pgcatalog.Catalog, error) {
 	if r.options.Schema == nil {
 		return nil, fmt.Errorf("the schema %q is not at hand", t.Schema)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 	"github.com/posternhq/postern/policylang/source"
 )
@@ -512,10 +513,10 @@ test "a schema that is not there: none.sql: not there" {
 	}
 }
 
-func schemaOf(t *testing.T) func(*policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+func schemaOf(t *testing.T) func(*policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 	t.Helper()
 	base := baseline(t)
-	return func(test *policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+	return func(test *policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 		if test.Schema != "s.sql" {
 			return nil, []policylang.Problem{{File: test.Schema, Summary: "not there"}}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -26,7 +27,7 @@ const (
 // changes no catalog that matters here (grants, comments, owners, extensions,
 // settings but for search_path, rows); and everything else is a problem, since
 // a test against a schema that is not the real one shows nothing.
-func ReadSchema(filename, sql string, base *policylang.Catalog) (*policylang.Catalog, []policylang.Problem) {
+func ReadSchema(filename, sql string, base *pgcatalog.Catalog) (*pgcatalog.Catalog, []policylang.Problem) {
 	sql = withoutMetaCommands(sql)
 	tree, err := statement.Parse(sql, statement.Limits{MaxBytes: maxSchemaBytes, MaxStatements: maxSchemaStatements})
 	if err != nil {
@@ -95,28 +96,28 @@ func lineAndColumn(sql string, offset int) (line, col int) {
 }
 
 // firstOID is the OID of the first object of a schema file.
-const firstOID = policylang.FirstUserOID + 1
+const firstOID = pgcatalog.FirstUserOID + 1
 
 // schemaReader gathers the objects of a schema file. Objects refer to others
 // that stand before them, or in the server's own catalog.
 type schemaReader struct {
 	filename string
 	sql      string
-	base     *policylang.Catalog
+	base     *pgcatalog.Catalog
 	nextOID  uint32
 	path     []string // search_path of the file
 
 	schemas   map[string]bool
-	relations []*policylang.CatalogRelation
-	types     []*policylang.Type
-	functions []*policylang.Function
+	relations []*pgcatalog.Relation
+	types     []*pgcatalog.Type
+	functions []*pgcatalog.Function
 
 	current  *statement.Statement
 	tokens   []token // of the current statement, with offsets into sql
 	problems []policylang.Problem
 }
 
-func newSchemaReader(filename string, tree *statement.Tree, base *policylang.Catalog) *schemaReader {
+func newSchemaReader(filename string, tree *statement.Tree, base *pgcatalog.Catalog) *schemaReader {
 	return &schemaReader{
 		filename: filename, sql: tree.SQL, base: base, nextOID: firstOID,
 		path: []string{"public"}, schemas: map[string]bool{},
@@ -142,22 +143,22 @@ func (r *schemaReader) problem(offset int32, format string, args ...any) {
 }
 
 // catalog returns the catalog of what was read so far.
-func (r *schemaReader) catalog() *policylang.Catalog { return r.catalogWith(r.functions) }
+func (r *schemaReader) catalog() *pgcatalog.Catalog { return r.catalogWith(r.functions) }
 
 // namingCatalog is a catalog to find out what the columns of a query are
 // called, for which it does not matter what functions do: they pass for ones
 // that only compute.
-func (r *schemaReader) namingCatalog() *policylang.Catalog {
-	functions := make([]*policylang.Function, len(r.functions))
+func (r *schemaReader) namingCatalog() *pgcatalog.Catalog {
+	functions := make([]*pgcatalog.Function, len(r.functions))
 	for i, f := range r.functions {
 		harmless := *f
-		harmless.Extension, harmless.Language, harmless.Volatility = "citext", "c", policylang.Immutable
+		harmless.Extension, harmless.Language, harmless.Volatility = "citext", "c", pgcatalog.Immutable
 		functions[i] = &harmless
 	}
 	return r.catalogWith(functions)
 }
 
-func (r *schemaReader) catalogWith(functions []*policylang.Function) *policylang.Catalog {
+func (r *schemaReader) catalogWith(functions []*pgcatalog.Function) *pgcatalog.Catalog {
 	b := r.base.Edit()
 	for name := range r.schemas {
 		b.AddSchema(r.oid(), name)

@@ -1,8 +1,8 @@
 package scenario
 
 import (
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 func (r *schemaReader) alterTable(n *ast.AlterTableStmt) {
@@ -17,7 +17,7 @@ func (r *schemaReader) alterTable(n *ast.AlterTableStmt) {
 	}
 }
 
-func (r *schemaReader) alterTableCommand(rel *policylang.CatalogRelation, cmd *ast.AlterTableCmd) {
+func (r *schemaReader) alterTableCommand(rel *pgcatalog.Relation, cmd *ast.AlterTableCmd) {
 	switch cmd.GetSubtype() {
 	case ast.AlterTableType_AT_AddColumn:
 		if def, ok := ast.Unwrap(cmd.GetDef()).(*ast.ColumnDef); ok {
@@ -59,7 +59,7 @@ func (r *schemaReader) alterTableCommand(rel *policylang.CatalogRelation, cmd *a
 	}
 }
 
-func (r *schemaReader) attach(parent *policylang.CatalogRelation, p *ast.PartitionCmd) {
+func (r *schemaReader) attach(parent *pgcatalog.Relation, p *ast.PartitionCmd) {
 	if child := r.relation(p.GetName()); child != nil {
 		child.Parents, child.Partition = append(child.Parents, parent.OID), true
 		copyConstraints(child, parent, copied{keys: true})
@@ -68,7 +68,7 @@ func (r *schemaReader) attach(parent *policylang.CatalogRelation, p *ast.Partiti
 
 // setDefault reads ALTER TABLE ... ALTER COLUMN ... SET DEFAULT, which is the
 // last thing in its statement as pg_dump writes it.
-func (r *schemaReader) setDefault(rel *policylang.CatalogRelation, cmd *ast.AlterTableCmd) {
+func (r *schemaReader) setDefault(rel *pgcatalog.Relation, cmd *ast.AlterTableCmd) {
 	c := rel.ColumnNamed(cmd.GetName())
 	i := find(r.tokens, 0, 0, "default")
 	if c == nil || cmd.GetDef() == nil {

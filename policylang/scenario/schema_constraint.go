@@ -3,8 +3,8 @@ package scenario
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // tableConstraint is a constraint of a table, perhaps one that stands with a
@@ -25,15 +25,15 @@ func (c tableConstraint) columns() []string {
 	return nameParts(c.GetKeys())
 }
 
-func (r *schemaReader) addConstraint(rel *policylang.CatalogRelation, c tableConstraint) {
-	out := policylang.Constraint{Name: c.GetConname()}
+func (r *schemaReader) addConstraint(rel *pgcatalog.Relation, c tableConstraint) {
+	out := pgcatalog.Constraint{Name: c.GetConname()}
 	switch c.GetContype() {
 	case ast.ConstrType_CONSTR_PRIMARY:
-		out.Kind = policylang.ConstraintPrimary
+		out.Kind = pgcatalog.ConstraintPrimary
 	case ast.ConstrType_CONSTR_UNIQUE:
-		out.Kind = policylang.ConstraintUnique
+		out.Kind = pgcatalog.ConstraintUnique
 	case ast.ConstrType_CONSTR_CHECK:
-		out.Kind = policylang.ConstraintCheck
+		out.Kind = pgcatalog.ConstraintCheck
 		out.Expression = r.bracketed(c.GetLocation(), c.GetRawExpr(), "check")
 		out.Columns = r.mentioned(rel, c.GetRawExpr())
 	case ast.ConstrType_CONSTR_FOREIGN:
@@ -45,11 +45,11 @@ func (r *schemaReader) addConstraint(rel *policylang.CatalogRelation, c tableCon
 	default:
 		return
 	}
-	if out.Kind != policylang.ConstraintCheck {
+	if out.Kind != pgcatalog.ConstraintCheck {
 		out.Columns = r.columnNumbers(rel, c.columns(), c.GetLocation())
-		rel.Indexes = append(rel.Indexes, policylang.Index{Name: c.GetConname(), Unique: true, Columns: out.Columns})
+		rel.Indexes = append(rel.Indexes, pgcatalog.Index{Name: c.GetConname(), Unique: true, Columns: out.Columns})
 	}
-	if out.Kind == policylang.ConstraintPrimary {
+	if out.Kind == pgcatalog.ConstraintPrimary {
 		for _, number := range out.Columns {
 			rel.Column(number).NotNull = true
 		}
@@ -57,8 +57,8 @@ func (r *schemaReader) addConstraint(rel *policylang.CatalogRelation, c tableCon
 	rel.Constraints = append(rel.Constraints, out)
 }
 
-func (r *schemaReader) addForeignKey(rel *policylang.CatalogRelation, c tableConstraint, out policylang.Constraint) {
-	out.Kind = policylang.ConstraintForeign
+func (r *schemaReader) addForeignKey(rel *pgcatalog.Relation, c tableConstraint, out pgcatalog.Constraint) {
+	out.Kind = pgcatalog.ConstraintForeign
 	target := r.relation(c.GetPktable())
 	if target == nil {
 		return
@@ -73,23 +73,23 @@ func (r *schemaReader) addForeignKey(rel *policylang.CatalogRelation, c tableCon
 	rel.Constraints = append(rel.Constraints, out)
 }
 
-func action(code string) policylang.ReferentialAction {
+func action(code string) pgcatalog.ReferentialAction {
 	if code == "" {
-		return policylang.ActionNone
+		return pgcatalog.ActionNone
 	}
-	return policylang.ReferentialAction(code[0])
+	return pgcatalog.ReferentialAction(code[0])
 }
 
-func primaryKey(rel *policylang.CatalogRelation) []int16 {
+func primaryKey(rel *pgcatalog.Relation) []int16 {
 	for _, c := range rel.Constraints {
-		if c.Kind == policylang.ConstraintPrimary {
+		if c.Kind == pgcatalog.ConstraintPrimary {
 			return c.Columns
 		}
 	}
 	return nil
 }
 
-func (r *schemaReader) columnNumbers(rel *policylang.CatalogRelation, names []string, location int32) []int16 {
+func (r *schemaReader) columnNumbers(rel *pgcatalog.Relation, names []string, location int32) []int16 {
 	var numbers []int16
 	for _, name := range names {
 		c := rel.ColumnNamed(name)
@@ -103,7 +103,7 @@ func (r *schemaReader) columnNumbers(rel *policylang.CatalogRelation, names []st
 }
 
 // mentioned lists the columns that an expression mentions by name.
-func (r *schemaReader) mentioned(rel *policylang.CatalogRelation, expr *ast.Node) []int16 {
+func (r *schemaReader) mentioned(rel *pgcatalog.Relation, expr *ast.Node) []int16 {
 	var numbers []int16
 	var visit func(any)
 	visit = func(n any) {

@@ -8,16 +8,17 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 func (r *schemaReader) createFunction(n *ast.CreateFunctionStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetFuncname())))
-	f := &policylang.Function{
-		OID: r.oid(), Schema: schema, Name: name, Kind: policylang.FunctionPlain, Volatility: policylang.Volatile,
+	f := &pgcatalog.Function{
+		OID: r.oid(), Schema: schema, Name: name, Kind: pgcatalog.FunctionPlain, Volatility: pgcatalog.Volatile,
 		Language: "sql", SetOf: n.GetReturnType().GetSetof(),
 	}
 	if n.GetIsProcedure() {
-		f.Kind = policylang.FunctionProcedure
+		f.Kind = pgcatalog.FunctionProcedure
 	}
 	for _, node := range n.GetParameters() {
 		if p, ok := ast.Unwrap(node).(*ast.FunctionParameter); ok {
@@ -43,14 +44,14 @@ func (r *schemaReader) createFunction(n *ast.CreateFunctionStmt) {
 		f.Source = source
 	}
 	if n.GetReplace() {
-		r.functions = slices.DeleteFunc(r.functions, func(o *policylang.Function) bool {
+		r.functions = slices.DeleteFunc(r.functions, func(o *pgcatalog.Function) bool {
 			return o.Schema == f.Schema && o.Name == f.Name && slices.Equal(o.Arguments, f.Arguments)
 		})
 	}
 	r.functions = append(r.functions, f)
 }
 
-func (r *schemaReader) parameter(f *policylang.Function, p *ast.FunctionParameter) {
+func (r *schemaReader) parameter(f *pgcatalog.Function, p *ast.FunctionParameter) {
 	typ, _ := r.typeOf(p.GetArgType())
 	input, output := true, false
 	switch p.GetMode() {
@@ -65,7 +66,7 @@ func (r *schemaReader) parameter(f *policylang.Function, p *ast.FunctionParamete
 		f.SetOf = true
 	}
 	if output {
-		f.Outputs = append(f.Outputs, policylang.Parameter{Name: p.GetName(), Type: typ})
+		f.Outputs = append(f.Outputs, pgcatalog.Parameter{Name: p.GetName(), Type: typ})
 	}
 	if !input {
 		return
@@ -78,7 +79,7 @@ func (r *schemaReader) parameter(f *policylang.Function, p *ast.FunctionParamete
 }
 
 // result sets the type that a function returns.
-func (r *schemaReader) result(f *policylang.Function, n *ast.CreateFunctionStmt) {
+func (r *schemaReader) result(f *pgcatalog.Function, n *ast.CreateFunctionStmt) {
 	server := func(name string) uint32 { return r.findType("pg_catalog", name).OID }
 	switch {
 	case len(f.Outputs) > 1, len(f.Outputs) == 1 && n.GetIsProcedure():
@@ -95,7 +96,7 @@ func (r *schemaReader) result(f *policylang.Function, n *ast.CreateFunctionStmt)
 	}
 }
 
-func (r *schemaReader) functionOption(f *policylang.Function, o *ast.DefElem, source *string) {
+func (r *schemaReader) functionOption(f *pgcatalog.Function, o *ast.DefElem, source *string) {
 	arg := ast.Unwrap(o.GetArg())
 	text := ""
 	if s, ok := arg.(*ast.String); ok {
@@ -109,16 +110,16 @@ func (r *schemaReader) functionOption(f *policylang.Function, o *ast.DefElem, so
 	case "language":
 		f.Language = text
 	case "volatility":
-		f.Volatility = map[string]policylang.Volatility{"immutable": policylang.Immutable, "stable": policylang.Stable}[text]
+		f.Volatility = map[string]pgcatalog.Volatility{"immutable": pgcatalog.Immutable, "stable": pgcatalog.Stable}[text]
 		if f.Volatility == 0 {
-			f.Volatility = policylang.Volatile
+			f.Volatility = pgcatalog.Volatile
 		}
 	case "security":
 		f.Definer = on
 	case "leakproof":
 		f.Leakproof = on
 	case "window":
-		f.Kind = policylang.FunctionWindow
+		f.Kind = pgcatalog.FunctionWindow
 	case "as":
 		if l, ok := arg.(*ast.List); ok && len(l.GetItems()) > 0 {
 			*source = nameParts(l.GetItems())[0]
@@ -129,7 +130,7 @@ func (r *schemaReader) functionOption(f *policylang.Function, o *ast.DefElem, so
 }
 
 // functionPath reads SET search_path of a function.
-func (r *schemaReader) functionPath(f *policylang.Function, arg any) {
+func (r *schemaReader) functionPath(f *pgcatalog.Function, arg any) {
 	set, ok := arg.(*ast.VariableSetStmt)
 	if !ok || set.GetName() != "search_path" {
 		return
@@ -208,9 +209,9 @@ func (r *schemaReader) createTrigger(n *ast.CreateTrigStmt) {
 	}
 	bits := int16(n.GetTiming() | n.GetEvents())
 	if n.GetRow() {
-		bits |= policylang.TriggerRow
+		bits |= pgcatalog.TriggerRow
 	}
-	rel.Triggers = append(rel.Triggers, policylang.Trigger{Name: n.GetTrigname(), Function: f.OID, Bits: bits})
+	rel.Triggers = append(rel.Triggers, pgcatalog.Trigger{Name: n.GetTrigname(), Function: f.OID, Bits: bits})
 }
 
 func (r *schemaReader) createRule(n *ast.RuleStmt) {
@@ -225,7 +226,7 @@ func (r *schemaReader) createRule(n *ast.RuleStmt) {
 		ast.CmdType_CMD_DELETE: policylang.VerbDelete,
 	}[n.GetEvent()]
 	definition := splice(r.sql, r.current.Offset, r.current.Offset+len(r.current.Text), r.qualify(n))
-	rel.Rules = append(rel.Rules, policylang.Rule{Name: n.GetRulename(), Event: event, Instead: n.GetInstead(), Definition: definition})
+	rel.Rules = append(rel.Rules, pgcatalog.Rule{Name: n.GetRulename(), Event: event, Instead: n.GetInstead(), Definition: definition})
 }
 
 func (r *schemaReader) createPolicy(n *ast.CreatePolicyStmt) {
@@ -233,7 +234,7 @@ func (r *schemaReader) createPolicy(n *ast.CreatePolicyStmt) {
 	if rel == nil {
 		return
 	}
-	policy := policylang.RowPolicy{Name: n.GetPolicyName()}
+	policy := pgcatalog.RowPolicy{Name: n.GetPolicyName()}
 	if n.GetQual() != nil {
 		policy.Using = r.bracketed(0, n.GetQual(), "using")
 	}

@@ -3,21 +3,21 @@ package scenario
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 func (r *schemaReader) createSequence(v *ast.RangeVar) {
 	schema, name := r.newName(v.GetSchemaname(), v.GetRelname())
-	r.addRelation(&policylang.CatalogRelation{Schema: schema, Name: name, Kind: policylang.RelationSequence, Columns: r.sequenceColumns()})
+	r.addRelation(&pgcatalog.Relation{Schema: schema, Name: name, Kind: pgcatalog.RelationSequence, Columns: r.sequenceColumns()})
 }
 
 // sequenceColumns are the columns that every sequence has.
-func (r *schemaReader) sequenceColumns() []policylang.Column {
-	column := func(number int16, name, typ string) policylang.Column {
-		return policylang.Column{Name: name, Number: number, Type: r.findType("pg_catalog", typ).OID, Modifier: -1, NotNull: true}
+func (r *schemaReader) sequenceColumns() []pgcatalog.Column {
+	column := func(number int16, name, typ string) pgcatalog.Column {
+		return pgcatalog.Column{Name: name, Number: number, Type: r.findType("pg_catalog", typ).OID, Modifier: -1, NotNull: true}
 	}
-	return []policylang.Column{column(1, "last_value", "int8"), column(2, "log_cnt", "int8"), column(3, "is_called", "bool")}
+	return []pgcatalog.Column{column(1, "last_value", "int8"), column(2, "log_cnt", "int8"), column(3, "is_called", "bool")}
 }
 
 func (r *schemaReader) createIndex(n *ast.IndexStmt) {
@@ -25,7 +25,7 @@ func (r *schemaReader) createIndex(n *ast.IndexStmt) {
 	if rel == nil {
 		return
 	}
-	index := policylang.Index{Name: n.GetIdxname(), Unique: n.GetUnique()}
+	index := pgcatalog.Index{Name: n.GetIdxname(), Unique: n.GetUnique()}
 	for _, node := range n.GetIndexParams() {
 		e, ok := ast.Unwrap(node).(*ast.IndexElem)
 		switch c := rel.ColumnNamed(e.GetName()); {
@@ -44,7 +44,7 @@ func (r *schemaReader) createIndex(n *ast.IndexStmt) {
 
 // indexTexts reads what an index computes. The expressions are kept as the
 // whole list, which is all that is asked of them.
-func (r *schemaReader) indexTexts(n *ast.IndexStmt, index *policylang.Index) {
+func (r *schemaReader) indexTexts(n *ast.IndexStmt, index *pgcatalog.Index) {
 	insertions := r.qualify(n)
 	if slices.Contains(index.Columns, 0) {
 		if start, end, ok := brackets(r.tokens, find(r.tokens, 0, 0, "(")); ok {

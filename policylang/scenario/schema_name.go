@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // strings returns the parts of a name that a node list holds.
@@ -54,7 +54,7 @@ func (r *schemaReader) splitName(parts []string) (schema, name string) {
 func (r *schemaReader) lookupPath() []string { return append([]string{"pg_catalog"}, r.path...) }
 
 // relation finds a relation, or reports that there is none.
-func (r *schemaReader) relation(v *ast.RangeVar) *policylang.CatalogRelation {
+func (r *schemaReader) relation(v *ast.RangeVar) *pgcatalog.Relation {
 	if rel := r.findRelation(v.GetSchemaname(), v.GetRelname()); rel != nil {
 		return rel
 	}
@@ -62,7 +62,7 @@ func (r *schemaReader) relation(v *ast.RangeVar) *policylang.CatalogRelation {
 	return nil
 }
 
-func (r *schemaReader) findRelation(schema, name string) *policylang.CatalogRelation {
+func (r *schemaReader) findRelation(schema, name string) *pgcatalog.Relation {
 	schemas := []string{schema}
 	if schema == "" {
 		schemas = r.lookupPath()
@@ -80,7 +80,7 @@ func (r *schemaReader) findRelation(schema, name string) *policylang.CatalogRela
 	return nil
 }
 
-func (r *schemaReader) findType(schema, name string) *policylang.Type {
+func (r *schemaReader) findType(schema, name string) *pgcatalog.Type {
 	schemas := []string{schema}
 	if schema == "" {
 		schemas = r.lookupPath()
@@ -98,7 +98,7 @@ func (r *schemaReader) findType(schema, name string) *policylang.Type {
 	return nil
 }
 
-func (r *schemaReader) typeByOID(oid uint32) *policylang.Type {
+func (r *schemaReader) typeByOID(oid uint32) *pgcatalog.Type {
 	for _, t := range r.types {
 		if t.OID == oid {
 			return t
@@ -108,13 +108,13 @@ func (r *schemaReader) typeByOID(oid uint32) *policylang.Type {
 }
 
 // findFunction returns a function of that name with that many arguments.
-func (r *schemaReader) findFunction(schema, name string) *policylang.Function {
+func (r *schemaReader) findFunction(schema, name string) *pgcatalog.Function {
 	schemas := []string{schema}
 	if schema == "" {
 		schemas = r.lookupPath()
 	}
 	for _, s := range schemas {
-		i := slices.IndexFunc(r.functions, func(f *policylang.Function) bool { return f.Schema == s && f.Name == name })
+		i := slices.IndexFunc(r.functions, func(f *pgcatalog.Function) bool { return f.Schema == s && f.Name == name })
 		if i >= 0 {
 			return r.functions[i]
 		}
@@ -201,13 +201,13 @@ func (r *schemaReader) serverFunction(name string) uint32 {
 }
 
 // addType adds a type and the array type over it.
-func (r *schemaReader) addType(t policylang.Type) *policylang.Type {
+func (r *schemaReader) addType(t pgcatalog.Type) *pgcatalog.Type {
 	if r.findTypeIn(t.Schema, t.Name) {
 		r.problem(-1, "there are two types %q", dotted(t.Schema, t.Name))
 	}
 	t.OID, t.Array = r.oid(), r.oid()
-	array := policylang.Type{
-		OID: t.Array, Schema: t.Schema, Name: "_" + t.Name, Kind: policylang.TypeBase, Element: t.OID,
+	array := pgcatalog.Type{
+		OID: t.Array, Schema: t.Schema, Name: "_" + t.Name, Kind: pgcatalog.TypeBase, Element: t.OID,
 		Input: r.serverFunction("array_in"), Output: r.serverFunction("array_out"),
 	}
 	added := &t
@@ -216,21 +216,21 @@ func (r *schemaReader) addType(t policylang.Type) *policylang.Type {
 }
 
 func (r *schemaReader) findTypeIn(schema, name string) bool {
-	return slices.ContainsFunc(r.types, func(t *policylang.Type) bool { return t.Schema == schema && t.Name == name })
+	return slices.ContainsFunc(r.types, func(t *pgcatalog.Type) bool { return t.Schema == schema && t.Name == name })
 }
 
 // addRelation adds a relation with the type of its rows.
-func (r *schemaReader) addRelation(rel *policylang.CatalogRelation) {
-	if slices.ContainsFunc(r.relations, func(o *policylang.CatalogRelation) bool {
+func (r *schemaReader) addRelation(rel *pgcatalog.Relation) {
+	if slices.ContainsFunc(r.relations, func(o *pgcatalog.Relation) bool {
 		return o.Schema == rel.Schema && o.Name == rel.Name
 	}) {
 		r.problem(-1, "there are two relations %q", dotted(rel.Schema, rel.Name))
 		return
 	}
 	rel.OID = r.oid()
-	if rel.Kind != policylang.RelationSequence {
-		rel.RowType = r.addType(policylang.Type{
-			Schema: rel.Schema, Name: rel.Name, Kind: policylang.TypeComposite, Relation: rel.OID,
+	if rel.Kind != pgcatalog.RelationSequence {
+		rel.RowType = r.addType(pgcatalog.Type{
+			Schema: rel.Schema, Name: rel.Name, Kind: pgcatalog.TypeComposite, Relation: rel.OID,
 			Input: r.serverFunction("record_in"), Output: r.serverFunction("record_out"),
 		}).OID
 	}

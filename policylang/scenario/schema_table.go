@@ -3,8 +3,8 @@ package scenario
 import (
 	"slices"
 
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 func (r *schemaReader) createTable(n *ast.CreateStmt) {
@@ -16,13 +16,13 @@ func (r *schemaReader) createTable(n *ast.CreateStmt) {
 		return
 	}
 	schema, name := r.newName(n.GetRelation().GetSchemaname(), n.GetRelation().GetRelname())
-	rel := &policylang.CatalogRelation{
-		Schema: schema, Name: name, Kind: policylang.RelationTable,
+	rel := &pgcatalog.Relation{
+		Schema: schema, Name: name, Kind: pgcatalog.RelationTable,
 		Temporary: n.GetRelation().GetRelpersistence() == "t",
 		Partition: n.GetPartbound() != nil,
 	}
 	if n.GetPartspec() != nil {
-		rel.Kind = policylang.RelationPartitioned
+		rel.Kind = pgcatalog.RelationPartitioned
 	}
 	for _, parent := range n.GetInhRelations() {
 		if v, ok := ast.Unwrap(parent).(*ast.RangeVar); ok {
@@ -52,7 +52,7 @@ type copied struct{ defaults, generated, identity, checks, keys bool }
 
 // inherit makes a table a child of its parent. A partition takes over the
 // parent's keys too.
-func (r *schemaReader) inherit(rel, parent *policylang.CatalogRelation) {
+func (r *schemaReader) inherit(rel, parent *pgcatalog.Relation) {
 	if parent == nil {
 		return
 	}
@@ -70,7 +70,7 @@ const (
 	likeIndexes     = 1 << 6
 )
 
-func (r *schemaReader) like(rel *policylang.CatalogRelation, n *ast.TableLikeClause) {
+func (r *schemaReader) like(rel *pgcatalog.Relation, n *ast.TableLikeClause) {
 	other := r.relation(n.GetRelation())
 	if other == nil {
 		return
@@ -83,11 +83,11 @@ func (r *schemaReader) like(rel *policylang.CatalogRelation, n *ast.TableLikeCla
 	r.copyColumns(rel, other, what)
 	copyConstraints(rel, other, what)
 	if what.keys { // LIKE never copies foreign keys
-		rel.Constraints = slices.DeleteFunc(rel.Constraints, func(c policylang.Constraint) bool { return c.Kind == policylang.ConstraintForeign })
+		rel.Constraints = slices.DeleteFunc(rel.Constraints, func(c pgcatalog.Constraint) bool { return c.Kind == pgcatalog.ConstraintForeign })
 	}
 }
 
-func (r *schemaReader) copyColumns(rel, other *policylang.CatalogRelation, what copied) {
+func (r *schemaReader) copyColumns(rel, other *pgcatalog.Relation, what copied) {
 	for _, c := range other.Columns {
 		if rel.ColumnNamed(c.Name) != nil {
 			continue
@@ -103,9 +103,9 @@ func (r *schemaReader) copyColumns(rel, other *policylang.CatalogRelation, what 
 
 // copyConstraints gives a table another's constraints, of which the columns are
 // found by their names.
-func copyConstraints(rel, other *policylang.CatalogRelation, what copied) {
+func copyConstraints(rel, other *pgcatalog.Relation, what copied) {
 	for _, c := range other.Constraints {
-		if check := c.Kind == policylang.ConstraintCheck; check && what.checks || !check && what.keys {
+		if check := c.Kind == pgcatalog.ConstraintCheck; check && what.checks || !check && what.keys {
 			c.Columns = sameColumns(rel, other, c.Columns)
 			rel.Constraints = append(rel.Constraints, c)
 		}
@@ -118,7 +118,7 @@ func copyConstraints(rel, other *policylang.CatalogRelation, what copied) {
 	}
 }
 
-func sameColumns(rel, other *policylang.CatalogRelation, numbers []int16) []int16 {
+func sameColumns(rel, other *pgcatalog.Relation, numbers []int16) []int16 {
 	out := make([]int16, len(numbers))
 	for i, n := range numbers {
 		if c := other.Column(n); c != nil {
@@ -132,10 +132,10 @@ func sameColumns(rel, other *policylang.CatalogRelation, numbers []int16) []int1
 
 // addColumn adds a column and returns the constraints that stand with it. A
 // column that a parent has too is merged with the parent's.
-func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *ast.ColumnDef) []tableConstraint {
+func (r *schemaReader) addColumn(rel *pgcatalog.Relation, def *ast.ColumnDef) []tableConstraint {
 	column := rel.ColumnNamed(def.GetColname())
 	if column == nil {
-		rel.Columns = append(rel.Columns, policylang.Column{Name: def.GetColname(), Number: int16(len(rel.Columns) + 1), Modifier: -1})
+		rel.Columns = append(rel.Columns, pgcatalog.Column{Name: def.GetColname(), Number: int16(len(rel.Columns) + 1), Modifier: -1})
 		column = &rel.Columns[len(rel.Columns)-1]
 	}
 	if def.GetTypeName() != nil && !r.serial(rel, column, def) {
@@ -155,7 +155,7 @@ func (r *schemaReader) addColumn(rel *policylang.CatalogRelation, def *ast.Colum
 }
 
 // columnConstraint applies a constraint that is the column's alone.
-func (r *schemaReader) columnConstraint(column *policylang.Column, c *ast.Constraint, def *ast.ColumnDef) bool {
+func (r *schemaReader) columnConstraint(column *pgcatalog.Column, c *ast.Constraint, def *ast.ColumnDef) bool {
 	switch c.GetContype() {
 	case ast.ConstrType_CONSTR_NOTNULL:
 		column.NotNull = true
@@ -174,7 +174,7 @@ func (r *schemaReader) columnConstraint(column *policylang.Column, c *ast.Constr
 
 // serial reads the types serial, bigserial and smallserial, which are not types
 // at all: an integer with a default from a sequence of its own.
-func (r *schemaReader) serial(rel *policylang.CatalogRelation, column *policylang.Column, def *ast.ColumnDef) bool {
+func (r *schemaReader) serial(rel *pgcatalog.Relation, column *pgcatalog.Column, def *ast.ColumnDef) bool {
 	parts := nameParts(def.GetTypeName().GetNames())
 	integers := map[string]string{
 		"serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2", "serial2": "int2",
@@ -184,7 +184,7 @@ func (r *schemaReader) serial(rel *policylang.CatalogRelation, column *policylan
 	}
 	column.Type, column.Modifier, column.NotNull = r.findType("pg_catalog", integers[parts[0]]).OID, -1, true
 	sequence := rel.Name + "_" + column.Name + "_seq"
-	r.addRelation(&policylang.CatalogRelation{Schema: rel.Schema, Name: sequence, Kind: policylang.RelationSequence, Columns: r.sequenceColumns()})
+	r.addRelation(&pgcatalog.Relation{Schema: rel.Schema, Name: sequence, Kind: pgcatalog.RelationSequence, Columns: r.sequenceColumns()})
 	name := quoteIdentifier(rel.Schema) + "." + quoteIdentifier(sequence)
 	column.Default = "nextval('" + name + "'::regclass)"
 	return true

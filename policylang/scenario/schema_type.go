@@ -1,21 +1,21 @@
 package scenario
 
 import (
-	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 func (r *schemaReader) createEnum(n *ast.CreateEnumStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetTypeName())))
-	r.addType(policylang.Type{
-		Schema: schema, Name: name, Kind: policylang.TypeEnum,
+	r.addType(pgcatalog.Type{
+		Schema: schema, Name: name, Kind: pgcatalog.TypeEnum,
 		Input: r.serverFunction("enum_in"), Output: r.serverFunction("enum_out"),
 	})
 }
 
 func (r *schemaReader) createComposite(n *ast.CompositeTypeStmt) {
 	schema, name := r.newName(n.GetTypevar().GetSchemaname(), n.GetTypevar().GetRelname())
-	rel := &policylang.CatalogRelation{Schema: schema, Name: name, Kind: policylang.RelationComposite}
+	rel := &pgcatalog.Relation{Schema: schema, Name: name, Kind: pgcatalog.RelationComposite}
 	for _, node := range n.GetColdeflist() {
 		if def, ok := ast.Unwrap(node).(*ast.ColumnDef); ok {
 			r.addColumn(rel, def)
@@ -27,7 +27,7 @@ func (r *schemaReader) createComposite(n *ast.CompositeTypeStmt) {
 func (r *schemaReader) createDomain(n *ast.CreateDomainStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetDomainname())))
 	base, _ := r.typeOf(n.GetTypeName())
-	t := policylang.Type{Schema: schema, Name: name, Kind: policylang.TypeDomain, Base: base, Input: r.serverFunction("domain_in")}
+	t := pgcatalog.Type{Schema: schema, Name: name, Kind: pgcatalog.TypeDomain, Base: base, Input: r.serverFunction("domain_in")}
 	if b := r.typeByOID(base); b != nil {
 		t.Element, t.Output = b.Element, b.Output
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -16,7 +17,7 @@ func (r *schemaReader) createView(n *ast.ViewStmt) {
 	if n.GetWithCheckOption() > ast.ViewCheckOption_NO_CHECK_OPTION {
 		end = r.tokens[lastWord(r.tokens, "with")].start
 	}
-	r.addView(n.GetView(), policylang.RelationView, n.GetQuery(), end, nameParts(n.GetAliases()))
+	r.addView(n.GetView(), pgcatalog.RelationView, n.GetQuery(), end, nameParts(n.GetAliases()))
 }
 
 func (r *schemaReader) createMaterializedView(n *ast.CreateTableAsStmt) {
@@ -29,7 +30,7 @@ func (r *schemaReader) createMaterializedView(n *ast.CreateTableAsStmt) {
 		end = r.tokens[lastWord(r.tokens, "with")].start
 	}
 	into := n.GetInto()
-	r.addView(into.GetRel(), policylang.RelationMaterializedView, n.GetQuery(), end, nameParts(into.GetColNames()))
+	r.addView(into.GetRel(), pgcatalog.RelationMaterializedView, n.GetQuery(), end, nameParts(into.GetColNames()))
 }
 
 // lastWord returns the index of the last token outside brackets that is the
@@ -46,7 +47,7 @@ func lastWord(ts []token, word string) int {
 
 // addView adds a view whose query ends at end. Its columns are those of the
 // query, which the analysis of columns names as PostgreSQL does.
-func (r *schemaReader) addView(v *ast.RangeVar, kind policylang.RelationKind, query *ast.Node, end int, aliases []string) {
+func (r *schemaReader) addView(v *ast.RangeVar, kind pgcatalog.RelationKind, query *ast.Node, end int, aliases []string) {
 	schema, name := r.newName(v.GetSchemaname(), v.GetRelname())
 	as := find(r.tokens, 0, 0, "as")
 	if as < 0 || as+1 >= len(r.tokens) {
@@ -54,7 +55,7 @@ func (r *schemaReader) addView(v *ast.RangeVar, kind policylang.RelationKind, qu
 		return
 	}
 	definition := splice(r.sql, r.tokens[as+1].start, end, r.qualify(ast.Unwrap(query)))
-	rel := &policylang.CatalogRelation{
+	rel := &pgcatalog.Relation{
 		Schema: schema, Name: name, Kind: kind, Definition: definition, Temporary: v.GetRelpersistence() == "t",
 	}
 	for i, c := range r.queryColumns(definition) {
@@ -67,7 +68,7 @@ func (r *schemaReader) addView(v *ast.RangeVar, kind policylang.RelationKind, qu
 }
 
 // queryColumns are the columns of a query whose names are all qualified.
-func (r *schemaReader) queryColumns(query string) []policylang.Column {
+func (r *schemaReader) queryColumns(query string) []pgcatalog.Column {
 	tree, err := statement.Parse(query, statement.Limits{MaxBytes: maxSchemaBytes})
 	if err != nil || len(tree.Statements) != 1 {
 		r.problem(-1, "the view's query cannot be read")
@@ -81,9 +82,9 @@ func (r *schemaReader) queryColumns(query string) []policylang.Column {
 		return nil
 	}
 	text := r.findType("pg_catalog", "text").OID
-	columns := make([]policylang.Column, len(analysis.Columns))
+	columns := make([]pgcatalog.Column, len(analysis.Columns))
 	for i, out := range analysis.Columns {
-		columns[i] = policylang.Column{Name: out.Name, Number: int16(i + 1), Type: out.TypeOID, Modifier: -1}
+		columns[i] = pgcatalog.Column{Name: out.Name, Number: int16(i + 1), Type: out.TypeOID, Modifier: -1}
 		if out.TypeOID == 0 {
 			columns[i].Type = text
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 var update = flag.Bool("update", false, "rewrite the files that tests compare with")
@@ -59,7 +59,7 @@ func TestBaseline(t *testing.T) {
 	}
 }
 
-func readBaseline(t *testing.T) *policylang.Catalog {
+func readBaseline(t *testing.T) *pgcatalog.Catalog {
 	t.Helper()
 	packed, err := os.ReadFile(baselineFile)
 	if err != nil {
@@ -73,7 +73,7 @@ func readBaseline(t *testing.T) *policylang.Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := policylang.DecodeCatalog(data)
+	base, err := pgcatalog.Decode(data)
 	if err != nil {
 		t.Fatal(err)
 	}

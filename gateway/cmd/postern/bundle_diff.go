@@ -13,6 +13,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
+	"github.com/posternhq/postern/policylang/reference"
 )
 
 func bundleDiffCommand() *cobra.Command {
@@ -258,7 +259,7 @@ func attributeChanges(before, after policylang.Object) ([]attributeChange, error
 		return nil, err
 	}
 	var changes []attributeChange
-	for _, a := range policylang.Attributes(before.ObjectKind()) {
+	for _, a := range reference.Attributes(before.ObjectKind()) {
 		name, _, _ := strings.Cut(a.Name, ".")
 		if len(changes) > 0 && changes[len(changes)-1].Name == name {
 			continue

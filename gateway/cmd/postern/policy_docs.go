@@ -9,6 +9,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/condition"
+	"github.com/posternhq/postern/policylang/reference"
 	"github.com/posternhq/postern/policylang/statement"
 )
 
@@ -31,7 +32,7 @@ this version reads and checks.`,
 			if err != nil {
 				return err
 			}
-			return out.show(referenceData(), func() error { return out.print(languageGuide + reference()) })
+			return out.show(referenceData(), func() error { return out.print(languageGuide + referenceText()) })
 		},
 	}
 }
@@ -64,7 +65,7 @@ type docsData struct {
 func referenceData() docsData {
 	d := docsData{Blocks: map[string][]attributeData{}, Expressions: condition.Declarations()}
 	for _, block := range documentedBlocks() {
-		for _, a := range policylang.Attributes(block.kind) {
+		for _, a := range reference.Attributes(block.kind) {
 			d.Blocks[string(block.kind)] = append(d.Blocks[string(block.kind)], attributeData{
 				Name: a.Name, Type: string(a.Type), Required: a.Required, Default: a.Default, Values: a.Values, Doc: a.Doc,
 			})
@@ -95,20 +96,20 @@ func documentedBlocks() []documentedBlock {
 	}
 }
 
-// reference is the language's reference as Markdown.
-func reference() string {
+// referenceText is the language's reference as Markdown.
+func referenceText() string {
 	var b strings.Builder
 	b.WriteString("## Blocks\n\nEvery block has one name in quotes, unique among its kind. A policy file holds plain values only; Terraform resources have the same attributes.\n")
 	for _, block := range documentedBlocks() {
 		fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", block.kind, block.doc)
-		attributeTable(&b, policylang.Attributes(block.kind))
+		attributeTable(&b, reference.Attributes(block.kind))
 	}
 	expressionReference(&b, condition.Declarations())
 	functionGroups(&b, statement.FunctionGroups())
 	return b.String()
 }
 
-func attributeTable(b *strings.Builder, attributes []policylang.Attribute) {
+func attributeTable(b *strings.Builder, attributes []reference.Attribute) {
 	b.WriteString("| attribute | type | |\n|---|---|---|\n")
 	for _, a := range attributes {
 		doc := a.Doc

@@ -14,6 +14,7 @@ import (
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
 	"github.com/posternhq/postern/policylang/condition"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 )
 
@@ -85,7 +86,7 @@ func runPolicyExplain(cmd *cobra.Command, paths []string, o explainOptions) erro
 	}
 	schemas := newSchemaFiles(func(policylang.Path) (string, int, int) { return "", 0, 0 })
 	outcome, notes, err := scenario.Ask(file.Policy, &o.test, scenario.Options{
-		Schema: func(*policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+		Schema: func(*policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 			return schemas.read(filepath.ToSlash(o.schema))
 		},
 	})

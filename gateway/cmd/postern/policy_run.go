@@ -17,6 +17,7 @@ import (
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
 	"github.com/posternhq/postern/policylang/condition"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 	"github.com/posternhq/postern/policylang/source"
 )
@@ -324,12 +325,12 @@ func writeReport(name string, write func(io.Writer) error) error {
 // schemaFiles reads the schema files that tests name, each once.
 type schemaFiles struct {
 	at       scenario.Locator
-	base     *policylang.Catalog
+	base     *pgcatalog.Catalog
 	catalogs map[string]schemaFile
 }
 
 type schemaFile struct {
-	catalog  *policylang.Catalog
+	catalog  *pgcatalog.Catalog
 	problems []policylang.Problem
 }
 
@@ -339,12 +340,12 @@ func newSchemaFiles(at scenario.Locator) *schemaFiles {
 
 // catalog reads the schema file of a test, which lies beside the file that the
 // test stands in.
-func (s *schemaFiles) catalog(t *policylang.Test) (*policylang.Catalog, []policylang.Problem) {
+func (s *schemaFiles) catalog(t *policylang.Test) (*pgcatalog.Catalog, []policylang.Problem) {
 	file, _, _ := s.at(policylang.Path{Kind: "test", Name: t.Name})
 	return s.read(path.Join(path.Dir(file), t.Schema))
 }
 
-func (s *schemaFiles) read(name string) (*policylang.Catalog, []policylang.Problem) {
+func (s *schemaFiles) read(name string) (*pgcatalog.Catalog, []policylang.Problem) {
 	if f, ok := s.catalogs[name]; ok {
 		return f.catalog, f.problems
 	}
@@ -357,7 +358,7 @@ func (s *schemaFiles) read(name string) (*policylang.Catalog, []policylang.Probl
 	case err != nil:
 		f.problems = []policylang.Problem{{File: name, Summary: "the schema file cannot be read: " + withoutPath(err)}}
 	case strings.HasSuffix(name, ".json"):
-		if f.catalog, err = policylang.DecodeCatalog(data); err != nil {
+		if f.catalog, err = pgcatalog.Decode(data); err != nil {
 			f.problems = []policylang.Problem{{File: name, Summary: err.Error()}}
 		}
 	default:

@@ -10,6 +10,7 @@ import (
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/compile"
 	"github.com/posternhq/postern/policylang/condition"
+	"github.com/posternhq/postern/policylang/reference"
 	"github.com/posternhq/postern/policylang/source"
 )
 
@@ -44,12 +45,12 @@ func TestProblemCount(t *testing.T) {
 // TestReference wants every attribute and everything that conditions may
 // mention in the printed reference, in tables that Markdown can read.
 func TestReference(t *testing.T) {
-	text := reference()
+	text := referenceText()
 	for _, block := range documentedBlocks() {
 		if !strings.Contains(text, "### `"+string(block.kind)+"`") {
 			t.Errorf("no section for %s", block.kind)
 		}
-		for _, a := range policylang.Attributes(block.kind) {
+		for _, a := range reference.Attributes(block.kind) {
 			if !strings.Contains(text, "| `"+a.Name+"` |") {
 				t.Errorf("%s.%s is missing", block.kind, a.Name)
 			}
@@ -96,7 +97,7 @@ func TestLanguageGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(data) != languageGuide+reference() {
+	if string(data) != languageGuide+referenceText() {
 		t.Errorf("%s is not what `postern policy docs` prints: run make docs", document)
 	}
 }

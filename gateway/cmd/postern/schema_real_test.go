@@ -13,7 +13,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 	"github.com/posternhq/postern/policylang/scenario"
 )
 
@@ -52,7 +52,7 @@ func TestSchemaAgainstServer(t *testing.T) {
 	}
 }
 
-func loadCatalog(t *testing.T, cluster *pgtest.Cluster, database string) *policylang.Catalog {
+func loadCatalog(t *testing.T, cluster *pgtest.Cluster, database string) *pgcatalog.Catalog {
 	t.Helper()
 	conn, err := pgconn.Connect(t.Context(), cluster.URL(database, "postgres"))
 	if err != nil {
@@ -67,15 +67,15 @@ func loadCatalog(t *testing.T, cluster *pgtest.Cluster, database string) *policy
 }
 
 // describeCatalog lists what users made, a line each, without OIDs.
-func describeCatalog(c *policylang.Catalog) []string {
+func describeCatalog(c *pgcatalog.Catalog) []string {
 	var lines []string
 	for r := range c.Relations() {
-		if r.OID >= policylang.FirstUserOID && r.Kind != policylang.RelationSequence {
+		if r.OID >= pgcatalog.FirstUserOID && r.Kind != pgcatalog.RelationSequence {
 			lines = append(lines, describeRelation(c, r)...)
 		}
 	}
 	const created = 20_000 // more OIDs than the server has given away by now
-	for oid := uint32(policylang.FirstUserOID); oid < policylang.FirstUserOID+created; oid++ {
+	for oid := uint32(pgcatalog.FirstUserOID); oid < pgcatalog.FirstUserOID+created; oid++ {
 		if f := c.Function(oid); f != nil {
 			lines = append(lines, describeFunction(c, f))
 		}
@@ -84,7 +84,7 @@ func describeCatalog(c *policylang.Catalog) []string {
 	return lines
 }
 
-func describeFunction(c *policylang.Catalog, f *policylang.Function) string {
+func describeFunction(c *pgcatalog.Catalog, f *pgcatalog.Function) string {
 	var arguments, outputs []string
 	for _, t := range f.Arguments {
 		arguments = append(arguments, typeName(c, t))
@@ -97,7 +97,7 @@ func describeFunction(c *policylang.Catalog, f *policylang.Function) string {
 		f.Kind, f.Volatility, f.SetOf, f.Definer, f.Variadic, f.Defaults, f.Values != "", f.Language, strings.ReplaceAll(f.Path, `"`, ""), f.Source != "")
 }
 
-func describeRelation(c *policylang.Catalog, r *policylang.CatalogRelation) []string {
+func describeRelation(c *pgcatalog.Catalog, r *pgcatalog.Relation) []string {
 	name := r.Schema + "." + r.Name
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, name+": "+fmt.Sprintf(format, args...)) }
@@ -136,21 +136,21 @@ func describeRelation(c *policylang.Catalog, r *policylang.CatalogRelation) []st
 
 // zero is ActionNone's letter where there is none, as for constraints that are
 // no foreign keys.
-func zero(a policylang.ReferentialAction) policylang.ReferentialAction {
+func zero(a pgcatalog.ReferentialAction) pgcatalog.ReferentialAction {
 	if a == 0 || a == ' ' {
-		return policylang.ActionNone
+		return pgcatalog.ActionNone
 	}
 	return a
 }
 
-func relationName(c *policylang.Catalog, oid uint32) string {
+func relationName(c *pgcatalog.Catalog, oid uint32) string {
 	if r := c.Relation(oid); r != nil {
 		return r.Schema + "." + r.Name
 	}
 	return "-"
 }
 
-func typeName(c *policylang.Catalog, oid uint32) string {
+func typeName(c *pgcatalog.Catalog, oid uint32) string {
 	if t := c.Type(oid); t != nil {
 		return strings.TrimPrefix(t.Schema+"."+t.Name, "pg_catalog.")
 	}

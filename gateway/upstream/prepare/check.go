@@ -12,6 +12,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Querier runs SQL by the simple query protocol, as *pgconn.PgConn does.
@@ -228,7 +229,7 @@ func (c *checker) logins(ctx context.Context) error {
 
 // policies finds out who keeps each masking policy.
 func (c *checker) policies(ctx context.Context) error {
-	readable := map[string]map[policylang.ColumnID]string{}
+	readable := map[string]map[pgcatalog.ColumnID]string{}
 	functions := map[string][]string{}
 	for i := range c.o.Roles {
 		r := &c.o.Roles[i]
@@ -251,7 +252,7 @@ func (c *checker) policies(ctx context.Context) error {
 	return nil
 }
 
-func (c *checker) policy(m *policylang.Mask, readable map[string]map[policylang.ColumnID]string, functions map[string][]string) PolicyStatus {
+func (c *checker) policy(m *policylang.Mask, readable map[string]map[pgcatalog.ColumnID]string, functions map[string][]string) PolicyStatus {
 	s := PolicyStatus{Policy: m.Policy, Enforcement: ByDatabase, Columns: []string{}}
 	enforced := *m
 	enforced.Observe = false
@@ -297,22 +298,22 @@ func (c *checker) policy(m *policylang.Mask, readable map[string]map[policylang.
 	return s
 }
 
-func sorted(columns map[policylang.ColumnID]string) []policylang.ColumnID {
-	var out []policylang.ColumnID
+func sorted(columns map[pgcatalog.ColumnID]string) []pgcatalog.ColumnID {
+	var out []pgcatalog.ColumnID
 	for id := range columns {
 		out = append(out, id)
 	}
-	slices.SortFunc(out, policylang.ColumnID.Compare)
+	slices.SortFunc(out, pgcatalog.ColumnID.Compare)
 	return out
 }
 
 // readable returns the columns masked for a role that it can read, itself or by
 // becoming another, and by which role.
-func (c *checker) readable(ctx context.Context, r *Role) (map[policylang.ColumnID]string, error) {
+func (c *checker) readable(ctx context.Context, r *Role) (map[pgcatalog.ColumnID]string, error) {
 	p := lineage.Protect(c.o.Catalog, r.Masks)
 	var masked []string
 	for rel := range c.o.Catalog.Relations() {
-		if policylang.IsSystemSchema(rel.Schema) || rel.Kind == policylang.RelationComposite {
+		if pgcatalog.IsSystemSchema(rel.Schema) || rel.Kind == pgcatalog.RelationComposite {
 			continue
 		}
 		for i := range rel.Columns {
@@ -333,7 +334,7 @@ func (c *checker) readable(ctx context.Context, r *Role) (map[policylang.ColumnI
 	if err != nil {
 		return nil, err
 	}
-	out := map[policylang.ColumnID]string{}
+	out := map[pgcatalog.ColumnID]string{}
 	for _, row := range rows {
 		oid, err1 := strconv.ParseUint(row[0], 10, 32)
 		n, err2 := strconv.ParseInt(row[1], 10, 16)
@@ -344,7 +345,7 @@ func (c *checker) readable(ctx context.Context, r *Role) (map[policylang.ColumnI
 		if row[3] != "t" {
 			how = " as " + row[2]
 		}
-		out[policylang.ColumnID{Relation: uint32(oid), Column: int16(n)}] = how
+		out[pgcatalog.ColumnID{Relation: uint32(oid), Column: int16(n)}] = how
 	}
 	return out, nil
 }
@@ -375,7 +376,7 @@ func (c *checker) drift(earlier []Binding) {
 		}) || !slices.ContainsFunc(c.o.Policies, func(m policylang.Mask) bool { return m.Policy == b.Policy }) {
 			continue
 		}
-		now := c.o.Catalog.ColumnName(policylang.ColumnID{Relation: b.Relation, Column: b.Column})
+		now := c.o.Catalog.ColumnName(pgcatalog.ColumnID{Relation: b.Relation, Column: b.Column})
 		if now == "" {
 			c.report.find(Warning, "masking policy "+b.Policy, "", "%s was dropped", b.Name)
 			continue

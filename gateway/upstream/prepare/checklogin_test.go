@@ -10,7 +10,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/upstream/prepare"
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // TestCheckLogin finds what the two ways of telling people apart lack, and
@@ -18,7 +18,7 @@ import (
 func TestCheckLogin(t *testing.T) {
 	cluster := pgtest.New(t)
 	o := prepare.Options{
-		CatalogRole: "postern", Database: "postgres", Roles: []prepare.Role{{Name: "ana"}}, Grants: prepare.GrantNone, Method: "cert", SessionTable: true, Catalog: &policylang.Catalog{},
+		CatalogRole: "postern", Database: "postgres", Roles: []prepare.Role{{Name: "ana"}}, Grants: prepare.GrantNone, Method: "cert", SessionTable: true, Catalog: &pgcatalog.Catalog{},
 	}
 	conn, err := pgconn.Connect(t.Context(), cluster.URL("postgres", "postgres"))
 	if err != nil {

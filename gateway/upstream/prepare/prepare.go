@@ -32,6 +32,7 @@ import (
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/lineage"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
 // Clients is the group role of all that log in through a gateway.
@@ -58,8 +59,8 @@ type Options struct {
 	CatalogRole string
 	Roles       []Role
 	Database    string
-	Catalog     *policylang.Catalog // of the database; needed for grants and the backstop
-	Policies    []policylang.Mask   // all masking policies, whomever they are for; for Check
+	Catalog     *pgcatalog.Catalog // of the database; needed for grants and the backstop
+	Policies    []policylang.Mask  // all masking policies, whomever they are for; for Check
 
 	Grants       Grants
 	Schemas      []string // whose tables are granted; those of users if empty
@@ -221,27 +222,27 @@ func (s *Script) grants(o *Options, r *Role) {
 }
 
 // relations lists what is granted, by name.
-func relations(o *Options) []*policylang.CatalogRelation {
-	var out []*policylang.CatalogRelation
+func relations(o *Options) []*pgcatalog.Relation {
+	var out []*pgcatalog.Relation
 	for r := range o.Catalog.Relations() {
 		switch r.Kind {
-		case policylang.RelationTable, policylang.RelationPartitioned, policylang.RelationView, policylang.RelationMaterializedView, policylang.RelationForeign:
+		case pgcatalog.RelationTable, pgcatalog.RelationPartitioned, pgcatalog.RelationView, pgcatalog.RelationMaterializedView, pgcatalog.RelationForeign:
 		default:
 			continue
 		}
-		if policylang.IsSystemSchema(r.Schema) || policylang.IsTemporarySchema(r.Schema) || r.Schema == "postern" || strings.HasPrefix(r.Schema, viewsPrefix) ||
+		if pgcatalog.IsSystemSchema(r.Schema) || pgcatalog.IsTemporarySchema(r.Schema) || r.Schema == "postern" || strings.HasPrefix(r.Schema, viewsPrefix) ||
 			len(o.Schemas) > 0 && !slices.Contains(o.Schemas, r.Schema) {
 			continue
 		}
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(a, b *policylang.CatalogRelation) int { return strings.Compare(qualified(a), qualified(b)) })
+	slices.SortFunc(out, func(a, b *pgcatalog.Relation) int { return strings.Compare(qualified(a), qualified(b)) })
 	return out
 }
 
 // columns parts a relation's columns into those that a role sees as they are
 // and the others.
-func columns(p *lineage.Protection, r *policylang.CatalogRelation) (shown, masked []string) {
+func columns(p *lineage.Protection, r *pgcatalog.Relation) (shown, masked []string) {
 	for i := range r.Columns {
 		c := &r.Columns[i]
 		if _, ok := p.Transform(r.OID, c.Number); ok {
@@ -253,12 +254,12 @@ func columns(p *lineage.Protection, r *policylang.CatalogRelation) (shown, maske
 	return shown, masked
 }
 
-func tableGrants(o *Options, r *Role, rel *policylang.CatalogRelation, columns string) []string {
+func tableGrants(o *Options, r *Role, rel *pgcatalog.Relation, columns string) []string {
 	var out []string
 	if o.Grants == GrantRead || o.Grants == GrantWrite {
 		out = append(out, fmt.Sprintf("GRANT SELECT%s ON %s TO %s;", columns, qualified(rel), ident(r.Name)))
 	}
-	if o.Grants == GrantWrite && rel.Kind != policylang.RelationMaterializedView {
+	if o.Grants == GrantWrite && rel.Kind != pgcatalog.RelationMaterializedView {
 		out = append(out, fmt.Sprintf("GRANT INSERT, UPDATE, DELETE ON %s TO %s;", qualified(rel), ident(r.Name)))
 	}
 	return out
@@ -297,7 +298,7 @@ func (s *Script) views(o *Options, r *Role, p *lineage.Protection) {
 			fmt.Sprintf("CREATE OR REPLACE VIEW %s WITH (security_invoker = true, security_barrier = true) AS\n  SELECT %s\n  FROM %s;",
 				name, strings.Join(viewColumns(o.Catalog, p, rel), ", "), qualified(rel)),
 			fmt.Sprintf("GRANT SELECT ON %s TO %s;", name, ident(r.Name)))
-		if o.Grants == GrantWrite && (rel.Kind == policylang.RelationTable || rel.Kind == policylang.RelationPartitioned) {
+		if o.Grants == GrantWrite && (rel.Kind == pgcatalog.RelationTable || rel.Kind == pgcatalog.RelationPartitioned) {
 			lines = append(lines, fmt.Sprintf("GRANT INSERT, UPDATE, DELETE ON %s TO %s;", name, ident(r.Name)))
 		}
 	}
@@ -307,7 +308,7 @@ func (s *Script) views(o *Options, r *Role, p *lineage.Protection) {
 
 // viewColumns are a table's columns with a constant of the right type in place
 // of those that are masked.
-func viewColumns(cat *policylang.Catalog, p *lineage.Protection, r *policylang.CatalogRelation) []string {
+func viewColumns(cat *pgcatalog.Catalog, p *lineage.Protection, r *pgcatalog.Relation) []string {
 	var out []string
 	for i := range r.Columns {
 		c := &r.Columns[i]
@@ -327,7 +328,7 @@ func viewColumns(cat *policylang.Catalog, p *lineage.Protection, r *policylang.C
 
 // typeName is a column's type without its modifier, which a constant may not
 // fit.
-func typeName(cat *policylang.Catalog, c *policylang.Column) string {
+func typeName(cat *pgcatalog.Catalog, c *pgcatalog.Column) string {
 	t := cat.Type(c.Type)
 	if t == nil {
 		return "text"
@@ -407,4 +408,4 @@ func literal(s string) string {
 	return quoted
 }
 
-func qualified(r *policylang.CatalogRelation) string { return ident(r.Schema) + "." + ident(r.Name) }
+func qualified(r *pgcatalog.Relation) string { return ident(r.Schema) + "." + ident(r.Name) }

@@ -1,4 +1,4 @@
-package policylang
+package pgcatalog
 
 import (
 	"cmp"
@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// CatalogBuilder gathers the objects of a [Catalog]. An object with an OID
+// Builder gathers the objects of a [Catalog]. An object with an OID
 // that is there already replaces it. A builder is for one goroutine.
-type CatalogBuilder struct {
+type Builder struct {
 	database      string
 	serverVersion int
 	schemas       map[string]uint32
-	relations     map[uint32]*CatalogRelation
+	relations     map[uint32]*Relation
 	types         map[uint32]*Type
 	functions     map[uint32]*Function
 	operators     map[uint32]*Operator
@@ -22,13 +22,13 @@ type CatalogBuilder struct {
 	names         map[string]string // one copy of each name
 }
 
-// NewCatalogBuilder returns a builder of an empty catalog.
-func NewCatalogBuilder(database string, serverVersion int) *CatalogBuilder {
-	return &CatalogBuilder{
+// NewBuilder returns a builder of an empty catalog.
+func NewBuilder(database string, serverVersion int) *Builder {
+	return &Builder{
 		database:      database,
 		serverVersion: serverVersion,
 		schemas:       map[string]uint32{},
-		relations:     map[uint32]*CatalogRelation{},
+		relations:     map[uint32]*Relation{},
 		types:         map[uint32]*Type{},
 		functions:     map[uint32]*Function{},
 		operators:     map[uint32]*Operator{},
@@ -38,8 +38,8 @@ func NewCatalogBuilder(database string, serverVersion int) *CatalogBuilder {
 
 // Edit returns a builder that starts with all the objects of c, for a snapshot
 // that differs in a few of them.
-func (c *Catalog) Edit() *CatalogBuilder {
-	b := NewCatalogBuilder(c.Database, c.ServerVersion)
+func (c *Catalog) Edit() *Builder {
+	b := NewBuilder(c.Database, c.ServerVersion)
 	b.schemas = maps.Clone(c.schemas)
 	b.relations = maps.Clone(c.relations)
 	b.types = maps.Clone(c.types)
@@ -55,11 +55,11 @@ func (c *Catalog) Edit() *CatalogBuilder {
 }
 
 // AddSchema adds a schema.
-func (b *CatalogBuilder) AddSchema(oid uint32, name string) { b.schemas[b.intern(name)] = oid }
+func (b *Builder) AddSchema(oid uint32, name string) { b.schemas[b.intern(name)] = oid }
 
 // AddRelation adds a relation; its columns may be in any order. Children and
 // RowType's type need not be given: Build derives children from parents.
-func (b *CatalogBuilder) AddRelation(r CatalogRelation) {
+func (b *Builder) AddRelation(r Relation) {
 	r.Schema, r.Name = b.intern(r.Schema), b.intern(r.Name)
 	r.Columns = slices.Clone(r.Columns)
 	slices.SortFunc(r.Columns, func(a, c Column) int { return cmp.Compare(a.Number, c.Number) })
@@ -72,41 +72,41 @@ func (b *CatalogBuilder) AddRelation(r CatalogRelation) {
 
 // ReuseRelation adds a relation whose columns are those of one of an earlier
 // catalog, which it shares.
-func (b *CatalogBuilder) ReuseRelation(r CatalogRelation) {
+func (b *Builder) ReuseRelation(r Relation) {
 	r.Schema, r.Name = b.intern(r.Schema), b.intern(r.Name)
 	b.relations[r.OID] = &r
 }
 
 // RemoveRelation removes a relation.
-func (b *CatalogBuilder) RemoveRelation(oid uint32) { delete(b.relations, oid) }
+func (b *Builder) RemoveRelation(oid uint32) { delete(b.relations, oid) }
 
 // AddType adds a type.
-func (b *CatalogBuilder) AddType(t Type) {
+func (b *Builder) AddType(t Type) {
 	t.Schema, t.Name = b.intern(t.Schema), b.intern(t.Name)
 	b.types[t.OID] = &t
 }
 
 // AddFunction adds a function.
-func (b *CatalogBuilder) AddFunction(f Function) {
+func (b *Builder) AddFunction(f Function) {
 	f.Schema, f.Name, f.Language = b.intern(f.Schema), b.intern(f.Name), b.intern(f.Language)
 	f.Extension = b.intern(f.Extension)
 	b.functions[f.OID] = &f
 }
 
 // AddOperator adds an operator.
-func (b *CatalogBuilder) AddOperator(o Operator) {
+func (b *Builder) AddOperator(o Operator) {
 	o.Schema, o.Name = b.intern(o.Schema), b.intern(o.Name)
 	b.operators[o.OID] = &o
 }
 
 // AddCast adds a cast.
-func (b *CatalogBuilder) AddCast(c Cast) { b.casts = append(b.casts, c) }
+func (b *Builder) AddCast(c Cast) { b.casts = append(b.casts, c) }
 
 // AddExtension adds an extension.
-func (b *CatalogBuilder) AddExtension(e Extension) { b.extensions = append(b.extensions, e) }
+func (b *Builder) AddExtension(e Extension) { b.extensions = append(b.extensions, e) }
 
 // Build returns the catalog. The builder must not be used again.
-func (b *CatalogBuilder) Build(generation uint64) *Catalog {
+func (b *Builder) Build(generation uint64) *Catalog {
 	c := &Catalog{
 		Database:      b.database,
 		ServerVersion: b.serverVersion,
@@ -117,7 +117,7 @@ func (b *CatalogBuilder) Build(generation uint64) *Catalog {
 		functions:     b.functions,
 		casts:         b.casts,
 		extensions:    b.extensions,
-		relationNames: make(map[qualifiedName]*CatalogRelation, len(b.relations)),
+		relationNames: make(map[qualifiedName]*Relation, len(b.relations)),
 		typeNames:     make(map[qualifiedName]*Type, len(b.types)),
 		functionNames: make(map[qualifiedName][]*Function, len(b.functions)),
 		operatorNames: make(map[qualifiedName][]*Operator, len(b.operators)),
@@ -159,7 +159,7 @@ func addByName[T any](names map[qualifiedName][]*T, objects map[uint32]*T, name 
 
 // linkChildren gives each relation its children, leaving the relations of an
 // older snapshot as they are: a relation whose children changed is copied.
-func (b *CatalogBuilder) linkChildren() {
+func (b *Builder) linkChildren() {
 	children := map[uint32][]uint32{}
 	for _, r := range b.relations {
 		for _, p := range r.Parents {
@@ -180,7 +180,7 @@ func (b *CatalogBuilder) linkChildren() {
 
 // intern returns the one copy of a name, which does not keep the buffer alive
 // that it was read from.
-func (b *CatalogBuilder) intern(s string) string {
+func (b *Builder) intern(s string) string {
 	if s == "" {
 		return ""
 	}

@@ -1,4 +1,11 @@
-package policylang
+// Package pgcatalog is what a PostgreSQL database looks like, as far as
+// following columns through a statement needs it: relations, types, functions,
+// operators and casts, in the terms of PostgreSQL's system catalogs.
+//
+// A [Catalog] is an immutable snapshot, made with a [Builder]: package
+// gateway/catalog reads a live database's, package scenario builds one of DDL,
+// and [Decode] reads one from a file. It does no I/O.
+package pgcatalog
 
 import (
 	"iter"
@@ -10,7 +17,7 @@ import (
 // Catalog is what a database looked like at one moment: its relations, types,
 // functions, operators and casts, as far as following columns through a
 // statement needs them. It is immutable and safe for concurrent use; make one
-// with a [CatalogBuilder]. Everything that its methods return is shared and
+// with a [Builder]. Everything that its methods return is shared and
 // must not be changed.
 //
 // Names are PostgreSQL's own, folded and unquoted. Objects are known by OID
@@ -21,13 +28,13 @@ type Catalog struct {
 	Generation    uint64 // grows with every snapshot of one store
 
 	schemas    map[string]uint32
-	relations  map[uint32]*CatalogRelation
+	relations  map[uint32]*Relation
 	types      map[uint32]*Type
 	functions  map[uint32]*Function
 	extensions []Extension
 	casts      []Cast
 
-	relationNames map[qualifiedName]*CatalogRelation
+	relationNames map[qualifiedName]*Relation
 	typeNames     map[qualifiedName]*Type
 	functionNames map[qualifiedName][]*Function
 	operatorNames map[qualifiedName][]*Operator
@@ -62,8 +69,8 @@ const FirstUserOID = 16384
 
 // Reference is a foreign key seen from the table it refers to.
 type Reference struct {
-	Relation   *CatalogRelation // the referencing table
-	Constraint *Constraint      // its foreign key
+	Relation   *Relation   // the referencing table
+	Constraint *Constraint // its foreign key
 }
 
 // HasSchema reports whether the schema exists.
@@ -73,17 +80,17 @@ func (c *Catalog) HasSchema(name string) bool {
 }
 
 // Relation returns the relation of that OID, or nil.
-func (c *Catalog) Relation(oid uint32) *CatalogRelation { return c.relations[oid] }
+func (c *Catalog) Relation(oid uint32) *Relation { return c.relations[oid] }
 
 // RelationNamed returns the relation of that schema and name, or nil.
-func (c *Catalog) RelationNamed(schema, name string) *CatalogRelation {
+func (c *Catalog) RelationNamed(schema, name string) *Relation {
 	return c.relationNames[qualifiedName{schema, name}]
 }
 
 // FindRelation returns the relation that an unqualified name means under a
 // search path, or nil. The path is current_schemas(true): implicit schemas are
 // in it, at the place where the server looks.
-func (c *Catalog) FindRelation(path []string, name string) *CatalogRelation {
+func (c *Catalog) FindRelation(path []string, name string) *Relation {
 	for _, schema := range path {
 		if r := c.relationNames[qualifiedName{schema, name}]; r != nil {
 			return r
@@ -93,7 +100,7 @@ func (c *Catalog) FindRelation(path []string, name string) *CatalogRelation {
 }
 
 // Relations visits every relation, in no particular order.
-func (c *Catalog) Relations() iter.Seq[*CatalogRelation] { return maps.Values(c.relations) }
+func (c *Catalog) Relations() iter.Seq[*Relation] { return maps.Values(c.relations) }
 
 // RelationCount returns the number of relations.
 func (c *Catalog) RelationCount() int { return len(c.relations) }

@@ -1,46 +1,52 @@
-package policylang
+// Package reference describes the attributes of the policy language's objects for
+// people: generated documentation and `postern policy docs` are made of it. Names,
+// defaults and values are those of package policylang, which a test compares.
+package reference
+
+import "github.com/posternhq/postern/policylang"
 
 // Attribute describes one attribute of an object, for people: what generated
 // documentation says of it. The names are those of the canonical encoding.
 type Attribute struct {
 	Name     string // "when", "upstream.host", "issuer.url"
-	Type     AttributeType
+	Type     Type
 	Required bool
 	Default  string   // as it is written; empty if there is none
 	Values   []string // the only values, if they are few
 	Doc      string   // complete sentences
 }
 
-// AttributeType is the type of an attribute's value.
-type AttributeType string
+// Type is the type of an attribute's value.
+type Type string
 
 // The types of attributes.
 const (
-	TypeString     AttributeType = "string"
-	TypeNumber     AttributeType = "number"
-	TypeBool       AttributeType = "bool"
-	TypeSet        AttributeType = "set of strings"
-	TypeMap        AttributeType = "map"
-	TypeDuration   AttributeType = "duration"   // a string such as "15m"
-	TypeExpression AttributeType = "expression" // a string with CEL
+	TypeString     Type = "string"
+	TypeNumber     Type = "number"
+	TypeBool       Type = "bool"
+	TypeSet        Type = "set of strings"
+	TypeMap        Type = "map"
+	TypeDuration   Type = "duration"   // a string such as "15m"
+	TypeExpression Type = "expression" // a string with CEL
 )
 
 // Attributes lists the attributes of a kind of object in the order in which
-// documentation shows them. The kind "test" gives those of a [Test].
-func Attributes(kind Kind) []Attribute {
+// documentation shows them; nil for an unknown kind. The kind "test" gives those
+// of a [policylang.Test].
+func Attributes(kind policylang.Kind) []Attribute {
 	switch kind {
-	case KindGateway:
+	case policylang.KindGateway:
 		return gatewayAttributes()
-	case KindIdentity:
+	case policylang.KindIdentity:
 		return identityAttributes()
-	case KindQueryRule:
+	case policylang.KindQueryRule:
 		return queryRuleAttributes()
-	case KindMaskingPolicy:
+	case policylang.KindMaskingPolicy:
 		return maskingPolicyAttributes()
-	case KindApprovalGroup:
+	case policylang.KindApprovalGroup:
 		return approvalGroupAttributes()
 	}
-	if kind == testKind {
+	if kind == "test" {
 		return testAttributes()
 	}
 	return nil
@@ -94,7 +100,7 @@ func maskingPolicyAttributes() []Attribute {
 	knob := []string{"deny", "allow"}
 	return []Attribute{
 		{Name: "columns", Type: TypeSet, Doc: "Columns whose values are masked, as patterns \"schema.table.column\". A star stands for any run of characters, double quotes keep a part as it is, and parts missing at the left are any. Required unless detect is set."},
-		{Name: "detect", Type: TypeSet, Values: DetectKinds(), Doc: "Kinds of values that are masked in texts of all columns that no masking policy names, found by what they look like: a second net that promises nothing."},
+		{Name: "detect", Type: TypeSet, Values: policylang.DetectKinds(), Doc: "Kinds of values that are masked in texts of all columns that no masking policy names, found by what they look like: a second net that promises nothing."},
 		{Name: "transform", Type: TypeString, Required: true, Values: transformNames(), Doc: "How values are changed. Where several policies mask one column, the strictest wins, in this order; two of the same kind with different parameters become \"redact\"."},
 		{Name: "unless", Type: TypeExpression, Doc: "Condition over `identity`, `session` and `now`: who sees values as they are. Without it, nobody."},
 		{Name: "mode", Type: TypeString, Default: `"enforce"`, Values: []string{"enforce", "observe"}, Doc: "With \"observe\" values are not masked; that they would have been is recorded."},
@@ -112,7 +118,7 @@ func maskingPolicyAttributes() []Attribute {
 
 func transformNames() []string {
 	var names []string
-	for _, k := range TransformKinds() {
+	for _, k := range policylang.TransformKinds() {
 		names = append(names, string(k))
 	}
 	return names

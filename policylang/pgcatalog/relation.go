@@ -1,8 +1,10 @@
-package policylang
+package pgcatalog
 
 import (
 	"slices"
 	"sort"
+
+	"github.com/posternhq/postern/policylang"
 )
 
 // RelationKind is pg_class.relkind.
@@ -20,8 +22,8 @@ const (
 	RelationComposite        RelationKind = 'c'
 )
 
-// CatalogRelation is a table, view or anything else with columns.
-type CatalogRelation struct {
+// Relation is a table, view or anything else with columns.
+type Relation struct {
 	OID       uint32
 	Schema    string
 	Name      string
@@ -55,7 +57,7 @@ type CatalogRelation struct {
 }
 
 // Column returns the column of that number, or nil.
-func (r *CatalogRelation) Column(number int16) *Column {
+func (r *Relation) Column(number int16) *Column {
 	i := sort.Search(len(r.Columns), func(i int) bool { return r.Columns[i].Number >= number })
 	if i < len(r.Columns) && r.Columns[i].Number == number {
 		return &r.Columns[i]
@@ -64,7 +66,7 @@ func (r *CatalogRelation) Column(number int16) *Column {
 }
 
 // ColumnNamed returns the column of that name, or nil.
-func (r *CatalogRelation) ColumnNamed(name string) *Column {
+func (r *Relation) ColumnNamed(name string) *Column {
 	for i := range r.Columns {
 		if r.Columns[i].Name == name {
 			return &r.Columns[i]
@@ -74,7 +76,7 @@ func (r *CatalogRelation) ColumnNamed(name string) *Column {
 }
 
 // HasDefinition reports whether the relation's rows come from a query.
-func (r *CatalogRelation) HasDefinition() bool {
+func (r *Relation) HasDefinition() bool {
 	return r.Kind == RelationView || r.Kind == RelationMaterializedView
 }
 
@@ -175,7 +177,7 @@ const (
 // Rule is a rewrite rule made by a user.
 type Rule struct {
 	Name       string
-	Event      Verb // VerbRead, VerbInsert, VerbUpdate or VerbDelete
+	Event      policylang.Verb // VerbRead, VerbInsert, VerbUpdate or VerbDelete
 	Instead    bool
 	Definition string // CREATE RULE …, as pg_get_ruledef prints it
 }

@@ -1,4 +1,4 @@
-package policylang
+package pgcatalog
 
 import (
 	"cmp"
@@ -8,29 +8,29 @@ import (
 	"slices"
 )
 
-// catalogVersion is the version of a catalog's encoding.
-const catalogVersion = 1
+// encodingVersion is the version of a catalog's encoding.
+const encodingVersion = 1
 
-// catalogData is the encoding's shape.
-type catalogData struct {
-	Version       int                `json:"version"`
-	Database      string             `json:"database"`
-	ServerVersion int                `json:"server_version"`
-	Schemas       map[string]uint32  `json:"schemas"`
-	Extensions    []Extension        `json:"extensions"`
-	Types         []*Type            `json:"types"`
-	Functions     []*Function        `json:"functions"`
-	Operators     []*Operator        `json:"operators"`
-	Casts         []Cast             `json:"casts"`
-	Relations     []*CatalogRelation `json:"relations"`
+// encoding is the encoding's shape.
+type encoding struct {
+	Version       int               `json:"version"`
+	Database      string            `json:"database"`
+	ServerVersion int               `json:"server_version"`
+	Schemas       map[string]uint32 `json:"schemas"`
+	Extensions    []Extension       `json:"extensions"`
+	Types         []*Type           `json:"types"`
+	Functions     []*Function       `json:"functions"`
+	Operators     []*Operator       `json:"operators"`
+	Casts         []Cast            `json:"casts"`
+	Relations     []*Relation       `json:"relations"`
 }
 
 // Encode returns the catalog as one JSON object, without its generation: a
 // snapshot that tests of a policy can be run against. It holds names and
 // definitions, and no row of any table.
 func (c *Catalog) Encode() ([]byte, error) {
-	data := catalogData{
-		Version:       catalogVersion,
+	data := encoding{
+		Version:       encodingVersion,
 		Database:      c.Database,
 		ServerVersion: c.ServerVersion,
 		Schemas:       c.schemas,
@@ -59,16 +59,16 @@ func byOID[T any](objects map[uint32]*T) []*T {
 	return out
 }
 
-// DecodeCatalog reads what [Catalog.Encode] wrote.
-func DecodeCatalog(data []byte) (*Catalog, error) {
-	var d catalogData
+// Decode reads what [Catalog.Encode] wrote.
+func Decode(data []byte) (*Catalog, error) {
+	var d encoding
 	if err := json.Unmarshal(data, &d); err != nil {
 		return nil, fmt.Errorf("read catalog: %w", err)
 	}
-	if d.Version != catalogVersion {
-		return nil, fmt.Errorf("read catalog: version %d is not supported, want %d", d.Version, catalogVersion)
+	if d.Version != encodingVersion {
+		return nil, fmt.Errorf("read catalog: version %d is not supported, want %d", d.Version, encodingVersion)
 	}
-	b := NewCatalogBuilder(d.Database, d.ServerVersion)
+	b := NewBuilder(d.Database, d.ServerVersion)
 	for name, oid := range d.Schemas {
 		b.AddSchema(oid, name)
 	}

@@ -1,4 +1,4 @@
-package policylang_test
+package pgcatalog_test
 
 import (
 	"slices"
@@ -6,41 +6,41 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/pgcatalog"
 )
 
-func smallCatalog() *policylang.Catalog {
-	b := policylang.NewCatalogBuilder("db", 150000)
+func smallCatalog() *pgcatalog.Catalog {
+	b := pgcatalog.NewBuilder("db", 150000)
 	b.AddSchema(2200, "public")
 	b.AddSchema(1, "app")
-	b.AddRelation(policylang.CatalogRelation{
-		OID: 10, Schema: "public", Name: "t", Kind: policylang.RelationTable, RowType: 100,
-		Columns: []policylang.Column{{Name: "c", Number: 5, Type: 25}, {Name: "a", Number: 1, Type: 23}},
+	b.AddRelation(pgcatalog.Relation{
+		OID: 10, Schema: "public", Name: "t", Kind: pgcatalog.RelationTable, RowType: 100,
+		Columns: []pgcatalog.Column{{Name: "c", Number: 5, Type: 25}, {Name: "a", Number: 1, Type: 23}},
 	})
-	b.AddRelation(policylang.CatalogRelation{
-		OID: 11, Schema: "app", Name: "t", Kind: policylang.RelationTable, Parents: []uint32{10},
-		Constraints: []policylang.Constraint{{Name: "fk", Kind: policylang.ConstraintForeign, Columns: []int16{1}, Foreign: 10, ForeignColumns: []int16{5}}},
+	b.AddRelation(pgcatalog.Relation{
+		OID: 11, Schema: "app", Name: "t", Kind: pgcatalog.RelationTable, Parents: []uint32{10},
+		Constraints: []pgcatalog.Constraint{{Name: "fk", Kind: pgcatalog.ConstraintForeign, Columns: []int16{1}, Foreign: 10, ForeignColumns: []int16{5}}},
 	})
-	b.AddRelation(policylang.CatalogRelation{OID: 12, Schema: "pg_temp_3", Name: "t", Kind: policylang.RelationTable, Temporary: true})
-	b.AddType(policylang.Type{OID: 25, Schema: "pg_catalog", Name: "text", Kind: policylang.TypeBase})
-	b.AddType(policylang.Type{OID: 200, Schema: "public", Name: "d1", Kind: policylang.TypeDomain, Base: 201})
-	b.AddType(policylang.Type{OID: 201, Schema: "public", Name: "d2", Kind: policylang.TypeDomain, Base: 25})
-	b.AddType(policylang.Type{OID: 202, Schema: "public", Name: "loop", Kind: policylang.TypeDomain, Base: 202})
+	b.AddRelation(pgcatalog.Relation{OID: 12, Schema: "pg_temp_3", Name: "t", Kind: pgcatalog.RelationTable, Temporary: true})
+	b.AddType(pgcatalog.Type{OID: 25, Schema: "pg_catalog", Name: "text", Kind: pgcatalog.TypeBase})
+	b.AddType(pgcatalog.Type{OID: 200, Schema: "public", Name: "d1", Kind: pgcatalog.TypeDomain, Base: 201})
+	b.AddType(pgcatalog.Type{OID: 201, Schema: "public", Name: "d2", Kind: pgcatalog.TypeDomain, Base: 25})
+	b.AddType(pgcatalog.Type{OID: 202, Schema: "public", Name: "loop", Kind: pgcatalog.TypeDomain, Base: 202})
 	for i, schema := range []string{"public", "app", "pg_temp_3"} {
-		b.AddFunction(policylang.Function{OID: uint32(300 + i), Schema: schema, Name: "f"})
-		b.AddOperator(policylang.Operator{OID: uint32(400 + i), Schema: schema, Name: "+"})
+		b.AddFunction(pgcatalog.Function{OID: uint32(300 + i), Schema: schema, Name: "f"})
+		b.AddOperator(pgcatalog.Operator{OID: uint32(400 + i), Schema: schema, Name: "+"})
 	}
-	b.AddFunction(policylang.Function{OID: 310, Schema: "public", Name: "f", Arguments: []uint32{25}})
-	b.AddCast(policylang.Cast{Source: 25, Target: 200})
-	b.AddCast(policylang.Cast{Source: 200, Target: 200, Function: 300})
-	b.AddExtension(policylang.Extension{Name: "hstore"})
-	b.AddExtension(policylang.Extension{Name: "citext"})
+	b.AddFunction(pgcatalog.Function{OID: 310, Schema: "public", Name: "f", Arguments: []uint32{25}})
+	b.AddCast(pgcatalog.Cast{Source: 25, Target: 200})
+	b.AddCast(pgcatalog.Cast{Source: 200, Target: 200, Function: 300})
+	b.AddExtension(pgcatalog.Extension{Name: "hstore"})
+	b.AddExtension(pgcatalog.Extension{Name: "citext"})
 	return b.Build(7)
 }
 
 func TestCatalogLookups(t *testing.T) {
 	c := smallCatalog()
-	oid := func(r *policylang.CatalogRelation) uint32 {
+	oid := func(r *pgcatalog.Relation) uint32 {
 		if r == nil {
 			return 0
 		}
@@ -73,8 +73,8 @@ func TestCatalogLookups(t *testing.T) {
 		{"column by number", c.Relation(10).Column(5).Name, "c"},
 		{"dropped column", c.Relation(10).Column(2) == nil, true},
 		{"column by name", c.Relation(10).ColumnNamed("c").Number, int16(5)},
-		{"column's name", c.ColumnName(policylang.ColumnID{Relation: 10, Column: 5}), "public.t.c"},
-		{"no column's name", c.ColumnName(policylang.ColumnID{Relation: 10, Column: 9}), ""},
+		{"column's name", c.ColumnName(pgcatalog.ColumnID{Relation: 10, Column: 5}), "public.t.c"},
+		{"no column's name", c.ColumnName(pgcatalog.ColumnID{Relation: 10, Column: 9}), ""},
 		{"children come of parents", c.Relation(10).Children, []uint32{11}},
 		{"references", c.References(10)[0].Relation.OID, uint32(11)},
 		{"type on the path", c.FindType([]string{"pg_catalog"}, "text").OID, uint32(25)},
@@ -99,14 +99,14 @@ func TestCatalogLookups(t *testing.T) {
 func TestFunctionAccepts(t *testing.T) {
 	tests := []struct {
 		name   string
-		f      policylang.Function
+		f      pgcatalog.Function
 		accept []int
 		refuse []int
 	}{
-		{"none", policylang.Function{}, []int{0}, []int{1}},
-		{"two", policylang.Function{Arguments: []uint32{1, 2}}, []int{2}, []int{0, 1, 3}},
-		{"a default", policylang.Function{Arguments: []uint32{1, 2}, Defaults: 1}, []int{1, 2}, []int{0, 3}},
-		{"variadic", policylang.Function{Arguments: []uint32{1, 2}, Variadic: true}, []int{1, 2, 9}, []int{0}},
+		{"none", pgcatalog.Function{}, []int{0}, []int{1}},
+		{"two", pgcatalog.Function{Arguments: []uint32{1, 2}}, []int{2}, []int{0, 1, 3}},
+		{"a default", pgcatalog.Function{Arguments: []uint32{1, 2}, Defaults: 1}, []int{1, 2}, []int{0, 3}},
+		{"variadic", pgcatalog.Function{Arguments: []uint32{1, 2}, Variadic: true}, []int{1, 2, 9}, []int{0}},
 	}
 	for _, tt := range tests {
 		for _, n := range tt.accept {
@@ -132,7 +132,7 @@ func TestCatalogEdit(t *testing.T) {
 	}
 	b := c.Edit()
 	b.RemoveRelation(11)
-	b.AddRelation(policylang.CatalogRelation{OID: 13, Schema: "public", Name: "new", Parents: []uint32{12}})
+	b.AddRelation(pgcatalog.Relation{OID: 13, Schema: "public", Name: "new", Parents: []uint32{12}})
 	d := b.Build(8)
 	if d.RelationNamed("app", "t") != nil || d.RelationNamed("public", "new") == nil || d.Generation != 8 {
 		t.Error("the edit is not in the new catalog")
@@ -154,7 +154,7 @@ func TestCatalogEncoding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := policylang.DecodeCatalog(data)
+	c, err := pgcatalog.Decode(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestCatalogEncoding(t *testing.T) {
 	if diff := cmp.Diff(string(data), string(again)); diff != "" {
 		t.Errorf("a decoded catalog encodes otherwise (-want +got):\n%s", diff)
 	}
-	if _, err := policylang.DecodeCatalog([]byte(`{"version":9}`)); err == nil {
+	if _, err := pgcatalog.Decode([]byte(`{"version":9}`)); err == nil {
 		t.Error("a version of the future is read")
 	}
 }

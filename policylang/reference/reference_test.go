@@ -1,4 +1,4 @@
-package policylang_test
+package reference_test
 
 import (
 	"reflect"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/posternhq/postern/policylang"
+	"github.com/posternhq/postern/policylang/reference"
 )
 
 // TestAttributes compares the documented attributes with the fields of the
@@ -23,7 +24,7 @@ func TestAttributes(t *testing.T) {
 		"test":                       policylang.Test{},
 	} {
 		var documented []string
-		for _, a := range policylang.Attributes(kind) {
+		for _, a := range reference.Attributes(kind) {
 			documented = append(documented, a.Name)
 			if !strings.HasSuffix(a.Doc, ".") {
 				t.Errorf("%s.%s: %q is no sentence", kind, a.Name, a.Doc)
@@ -42,7 +43,7 @@ func TestAttributes(t *testing.T) {
 			t.Errorf("%s: (-model +documented)\n%s", kind, diff)
 		}
 	}
-	if got := policylang.Attributes("user"); got != nil {
+	if got := reference.Attributes("user"); got != nil {
 		t.Errorf("attributes of an unknown kind: %v", got)
 	}
 }
@@ -70,7 +71,7 @@ func modelNames(typ reflect.Type, prefix string) []string {
 // TestAttributeValues takes every documented value of every enumeration and
 // wants no problem about it, and one about another value.
 func TestAttributeValues(t *testing.T) {
-	for _, a := range policylang.Attributes(policylang.KindMaskingPolicy) {
+	for _, a := range reference.Attributes(policylang.KindMaskingPolicy) {
 		for _, v := range append(slices.Clone(a.Values), "nonsense") {
 			m := policylang.MaskingPolicy{Name: "m", Columns: []string{"a.b.c"}, Transform: policylang.TransformPartial}
 			if a.Name == "unit" {
