@@ -155,17 +155,33 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		sessions.Go(func() { s.serve(running, netloop.Wrap(conn)) })
+		sessions.Add(1)
+		go s.serve(running, netloop.Wrap(conn), sessions.Done)
 	}
 }
 
-// serve is one connection, from accept to close.
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
+// serve is one connection, from accept to close; gone is called then. Once it is
+// a session, it has no goroutine.
+func (s *Server) serve(ctx context.Context, conn net.Conn, gone func()) {
 	n := s.connected.Add(1)
-	defer s.connected.Add(-1)
 	log := s.cfg.Logger.With(slog.String("client", conn.RemoteAddr().String()))
-	outcome, err := s.handle(ctx, conn, int(n), log)
+	end := func(outcome string, err error) {
+		s.ended(log, outcome, err)
+		_ = conn.Close() // the outcome is known
+		s.connected.Add(-1)
+		gone()
+	}
+	live, outcome, err := s.admit(ctx, conn, int(n), log)
+	if live == nil {
+		end(outcome, err)
+		return
+	}
+	live.start(ctx, func(err error) { end(metrics.ConnectionSession, err) })
+}
+
+// ended counts and logs how a connection ended.
+func (s *Server) ended(log *slog.Logger, outcome string, err error) {
+	ctx := context.Background()
 	var r *refusal.Refusal
 	refused := errors.As(err, &r)
 	if refused {

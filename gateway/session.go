@@ -35,6 +35,11 @@ type session struct {
 	method string
 	since  time.Time // of the login
 
+	client     net.Conn
+	secretSize int // of the cancel key that the client takes, in bytes
+	upstream   *upstream.Conn
+	target     *policylang.Upstream // that upstream was connected to
+
 	key       cancelKey
 	countedAs string // the identity whose session it is in the registry
 	relay     *relay.Session
@@ -51,51 +56,49 @@ type view struct {
 	evaluator *compile.Evaluator
 }
 
-// handle is the life of a connection: accept, authenticate, connect upstream,
-// relay. What each statement of the session goes through is in guard.go. The
-// outcome is empty if the connection became neither a session nor a cancel
-// request.
-func (s *Server) handle(ctx context.Context, conn net.Conn, nth int, log *slog.Logger) (outcome string, err error) {
+// admit is the life of a connection until it is a session: accept,
+// authenticate, connect upstream. Without a session, the outcome is empty if the
+// connection did not become a cancel request either, and the error says why.
+func (s *Server) admit(ctx context.Context, conn net.Conn, nth int, log *slog.Logger) (live *session, outcome string, err error) {
 	if err := conn.SetDeadline(time.Now().Add(s.cfg.Limits.LoginTimeout)); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if err := sockets.Tune(conn, s.cfg.Limits.Stuck); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	client, cancel, err := accept.Handshake(conn, s.cfg.Accept)
 	switch {
 	case err != nil:
-		return "", s.inTime(conn, err)
+		return nil, "", s.inTime(conn, err)
 	case cancel != nil:
-		return metrics.ConnectionCancel, s.cancel(ctx, cancel)
+		return nil, metrics.ConnectionCancel, s.cancel(ctx, cancel)
 	case nth > s.cfg.Limits.Connections:
-		return "", refuse(client.Conn, refusal.New(refusal.TooManyConnections, "the gateway has %d connections already", nth-1))
+		return nil, "", refuse(client.Conn, refusal.New(refusal.TooManyConnections, "the gateway has %d connections already", nth-1))
 	case client.Startup.Replication != "":
-		return "", refuse(client.Conn, refusal.New(refusal.Replication, "replication connections do not pass the gateway"))
+		return nil, "", refuse(client.Conn, refusal.New(refusal.Replication, "replication connections do not pass the gateway"))
 	}
 	if r := checkStartup(&client.Startup); r != nil {
-		return "", refuse(client.Conn, r)
+		return nil, "", refuse(client.Conn, r)
 	}
 	policy := s.cfg.Live.Current()
 	if policy == nil {
-		return "", refuse(client.Conn, refusal.New(refusal.NoPolicy, "the gateway %q has no verified policy yet", s.cfg.Name))
+		return nil, "", refuse(client.Conn, refusal.New(refusal.NoPolicy, "the gateway %q has no verified policy yet", s.cfg.Name))
 	}
 	login, cancelLogin := context.WithTimeout(ctx, s.cfg.Limits.LoginTimeout)
 	defer cancelLogin()
 
-	live := &session{server: s, since: s.cfg.Clock(), log: log, info: s.sessionInfo(client, conn)}
+	live = &session{server: s, since: s.cfg.Clock(), log: log, info: s.sessionInfo(client, conn), client: client.Conn, secretSize: client.Startup.SecretSize()}
 	if err := live.authenticate(login, client, policy); err != nil {
-		return "", refuse(client.Conn, s.inTime(client.Conn, err))
+		return nil, "", refuse(client.Conn, s.inTime(client.Conn, err))
 	}
 	if r := s.sessions.room(live.view.Load().subject.Name, s.cfg.Limits.IdentityConnections); r != nil {
-		return "", refuse(client.Conn, r)
+		return nil, "", refuse(client.Conn, r)
 	}
-	up, err := live.connect(login, client, policy)
-	if err != nil {
-		return "", refuse(client.Conn, s.inTime(client.Conn, err))
+	if live.upstream, err = live.connect(login, client, policy); err != nil {
+		return nil, "", refuse(client.Conn, s.inTime(client.Conn, err))
 	}
-	defer live.leave(up, &policy.Program.Gateway().Upstream)
-	return metrics.ConnectionSession, live.run(ctx, client, up)
+	live.target = &policy.Program.Gateway().Upstream
+	return live, "", nil
 }
 
 // inTime returns err, or, if that is because the time to log in is over, the
@@ -277,64 +280,85 @@ func (s *session) person() upstream.Person {
 // leave takes back what the database was told. What is left behind by a
 // gateway that could not is of no use: it names a process of the server's that
 // has ended.
-func (s *session) leave(up *upstream.Conn, target *policylang.Upstream) {
-	if !target.SessionTable {
+func (s *session) leave() {
+	if !s.target.SessionTable {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := upstream.Forget(ctx, target, s.server.cfg.Upstream, s.info.Database, up, s.person()); err != nil {
+	if err := upstream.Forget(ctx, s.target, s.server.cfg.Upstream, s.info.Database, s.upstream, s.person()); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "leave the upstream", slog.Any("error", err))
 	}
 }
 
 const leaveTimeout = 5 * time.Second
 
-// run relays the session from its first ReadyForQuery to its end.
-func (s *session) run(ctx context.Context, client *accept.Client, up *upstream.Conn) error {
-	g := newGuard(s, up.SearchPath)
+// start relays the session from its first ReadyForQuery to its end, of which
+// ended is told. No goroutine waits for that meanwhile.
+func (s *session) start(ctx context.Context, ended func(error)) {
+	g := newGuard(s, s.upstream.SearchPath)
 	s.relay = relay.New(relay.Config{
-		Client: client.Conn, Upstream: up, Guard: g, Loops: s.server.loops, Logger: s.log,
+		Client: s.client, Upstream: s.upstream, Guard: g, Loops: s.server.loops, Logger: s.log,
 		Limits: relay.Limits{MaxMessage: s.server.cfg.Limits.Message, Idle: s.server.cfg.Limits.Idle},
 	})
-	if r := s.server.sessions.add(s, s.view.Load().subject.Name, client.Startup.SecretSize(), s.server.cfg.Limits.IdentityConnections, s.server.cfg.Peers.number); r != nil {
-		_ = up.Close()
-		return refuse(client.Conn, r)
-	}
-	defer s.server.sessions.remove(s)
-	if err := g.sessionStart(); err != nil {
-		s.log.LogAttrs(ctx, slog.LevelError, "record the start of a session", slog.Any("error", err))
-		_ = up.Close()
-		return refuse(client.Conn, refusal.New(refusal.EvidenceUnavailable, "evidence cannot be written"))
+	if err := s.register(g); err != nil {
+		_ = s.upstream.Close()
+		s.leave()
+		ended(err)
+		return
 	}
 	s.server.cfg.Metrics.Sessions.Inc()
-	defer s.server.cfg.Metrics.Sessions.Dec()
-	// A policy that came between login and registration has not looked at this
-	// session.
+	over := func(why error) {
+		err := errors.Join(why, g.sessionEnd(why))
+		s.server.cfg.Metrics.Sessions.Dec()
+		s.server.sessions.remove(s)
+		s.leave()
+		ended(err)
+	}
+	if err := s.greet(); err != nil {
+		_ = s.upstream.Close()
+		over(err)
+		return
+	}
+	ttl := time.AfterFunc(s.server.cfg.Limits.SessionTTL, func() {
+		s.relay.End(refusal.New(refusal.SessionExpired, "the session reached its longest time of %v", s.server.cfg.Limits.SessionTTL))
+	})
+	s.relay.Start(ctx, func(why error) {
+		ttl.Stop()
+		over(why)
+	})
+}
+
+// register makes the session one of the server's, which the client is told if
+// it fails, and records its start.
+func (s *session) register(g *guard) error {
+	r := s.server.sessions.add(s, s.view.Load().subject.Name, s.secretSize, s.server.cfg.Limits.IdentityConnections, s.server.cfg.Peers.number)
+	if r != nil {
+		return refuse(s.client, r)
+	}
+	if err := g.sessionStart(); err != nil {
+		s.server.sessions.remove(s)
+		s.log.LogAttrs(context.Background(), slog.LevelError, "record the start of a session", slog.Any("error", err))
+		return refuse(s.client, refusal.New(refusal.EvidenceUnavailable, "evidence cannot be written"))
+	}
+	return nil
+}
+
+// greet lets the client in, unless a policy or a revocation that came between
+// login and registration, and has not looked at this session, says otherwise.
+func (s *session) greet() error {
 	if now := s.server.cfg.Live.Current(); now != s.view.Load().policy {
 		if r := s.adopt(now); r != nil {
-			_ = up.Close()
-			return errors.Join(refuse(client.Conn, r), g.sessionEnd(r))
+			return refuse(s.client, r)
 		}
 	}
-	if r := s.revoked(s.view.Load().subject); r != nil { // likewise a revocation
-		_ = up.Close()
-		return errors.Join(refuse(client.Conn, r), g.sessionEnd(r))
+	if r := s.revoked(s.view.Load().subject); r != nil {
+		return refuse(s.client, r)
 	}
-	err := accept.Greet(client.Conn, up.Parameters, s.key.pid, s.key.secret)
-	if err == nil {
-		err = client.Conn.SetDeadline(time.Time{})
+	if err := accept.Greet(s.client, s.upstream.Parameters, s.key.pid, s.key.secret); err != nil {
+		return err
 	}
-	if err == nil {
-		ttl := time.AfterFunc(s.server.cfg.Limits.SessionTTL, func() {
-			s.relay.End(refusal.New(refusal.SessionExpired, "the session reached its longest time of %v", s.server.cfg.Limits.SessionTTL))
-		})
-		err = s.relay.Run(ctx)
-		ttl.Stop()
-	} else {
-		_ = up.Close()
-	}
-	return errors.Join(err, g.sessionEnd(err))
+	return s.client.SetDeadline(time.Time{})
 }
 
 // upstreamRefusal tells the client why there is no database behind the

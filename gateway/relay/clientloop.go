@@ -26,6 +26,7 @@ type clientLoop struct {
 	batch      uint64 // counts Sync, Query and FunctionCall
 	unsynced   bool   // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
 	inCopy     *entry // the entry that COPY data belongs to
+	waits      bool   // for the next message, until the deadline that was set
 	leftAhead  error  // what ended the client's stream while it was watched during a hold
 	heldCause  error  // what else than a cancel request ended the last hold
 }
@@ -39,9 +40,8 @@ func newClientLoop(s *Session) *clientLoop {
 	return c
 }
 
-// run is the loop. It ends with the reason for the session's end.
+// run reads until the session ends, whose reason it returns, or a step is over.
 func (c *clientLoop) run(ctx context.Context) error {
-	ctx = context.WithValue(ctx, loopKey{}, c)
 	for {
 		for {
 			p, ok, err := c.in.next()
@@ -75,12 +75,17 @@ func (c *clientLoop) read() error {
 	if c.leftAhead != nil {
 		return c.leftAhead
 	}
-	if c.cfg.Limits.Idle > 0 {
+	if c.cfg.Limits.Idle > 0 && !c.waits {
+		c.waits = true
 		if err := c.cfg.Client.SetReadDeadline(time.Now().Add(c.cfg.Limits.Idle)); err != nil {
 			return fmt.Errorf("set the client's deadline: %w", err)
 		}
 	}
 	err := c.fill(c.in, &c.out)
+	if errors.Is(err, errNothingYet) {
+		return err
+	}
+	c.waits = false
 	var timeout net.Error
 	switch {
 	case err == nil:

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/posternhq/postern/gateway/internal/netloop"
@@ -15,6 +16,10 @@ type lane struct {
 	away   int           // how often it has left the event loop and not come back
 }
 
+// errNothingYet is how a loop that is a task ends a step: there is nothing to
+// read. It goes on when there is.
+var errNothingYet = errors.New("nothing to read yet")
+
 // fill reads more into f. While there is nothing, neither f nor out, which must
 // be empty, holds a buffer.
 func (l *lane) fill(f *frames, out *[]byte) error {
@@ -24,18 +29,16 @@ func (l *lane) fill(f *frames, out *[]byte) error {
 	if f.greedy {
 		l.task.Pause()
 	}
-	for {
-		err := f.fill()
-		if !netloop.WouldBlock(err) {
-			if *out == nil {
-				*out = scratch.get()
-			}
-			return err
-		}
+	err := f.fill()
+	if netloop.WouldBlock(err) {
 		f.giveBack()
 		scratch.put(out)
-		l.task.AwaitRead(l.socket)
+		return errNothingYet
 	}
+	if *out == nil {
+		*out = scratch.get()
+	}
+	return err
 }
 
 // await waits until what was written to a connection is on its way. That is a
@@ -97,18 +100,31 @@ func (b *buffers) put(buf *[]byte) {
 // both connections.
 func (s *Session) start(ctx context.Context, end context.CancelCauseFunc) {
 	client, upstream := newClientLoop(s), newUpstreamLoop(s)
+	ctx = context.WithValue(ctx, loopKey{}, client)
 	s.running.Add(2)
-	runClient := func() { defer s.running.Done(); end(client.run(ctx)) }
-	runUpstream := func() { defer s.running.Done(); end(upstream.loop()) }
+	// step runs a loop until there is nothing to read, or to its end.
+	step := func(run func() error) func() (more bool) {
+		return func() bool {
+			err := run()
+			if errors.Is(err, errNothingYet) {
+				return true
+			}
+			s.running.Done()
+			end(err)
+			return false
+		}
+	}
+	stepClient := step(func() error { return client.run(ctx) })
+	stepUpstream := step(upstream.run)
 	loop := s.cfg.Loops.Next()
 	clientSocket, upstreamSocket := netloop.Of(s.cfg.Client), netloop.Of(s.cfg.Upstream)
 	if loop == nil || clientSocket == nil || upstreamSocket == nil {
-		go runClient()
-		go runUpstream()
+		go stepClient()
+		go stepUpstream()
 		return
 	}
-	client.lane = lane{task: loop.Task(runClient), socket: clientSocket}
-	upstream.lane = lane{task: loop.Task(runUpstream), socket: upstreamSocket}
+	client.lane = lane{task: loop.Task(stepClient), socket: clientSocket}
+	upstream.lane = lane{task: loop.Task(stepUpstream), socket: upstreamSocket}
 	client.in.pooled, upstream.in.pooled = true, true
 	s.queue.task, s.clientSocket, s.upstreamSocket = client.task, clientSocket, upstreamSocket
 	for _, l := range []*lane{&client.lane, &upstream.lane} {

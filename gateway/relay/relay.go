@@ -124,24 +124,32 @@ func New(cfg Config) *Session {
 	return s
 }
 
-// Run relays until either side leaves, the context ends or the session is
-// ended by [Session.End]. It closes both connections, and no goroutine is left
-// when it returns. The error says why it ended, and is nil when the client
-// left.
+// Run is [Session.Start] for who waits until the session has ended.
 func (s *Session) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	s.Start(ctx, func(why error) { ended <- why })
+	return <-ended
+}
+
+// Start relays until either side leaves, the context ends or the session is
+// ended by [Session.End]. Then it closes both connections, leaves no goroutine
+// behind and calls ended, in a goroutine of its own, with the reason: nil if the
+// client left.
+func (s *Session) Start(ctx context.Context, ended func(why error)) {
 	ctx, end := context.WithCancelCause(ctx)
 	s.holdMu.Lock()
 	s.end = end
-	ended := s.ended
+	over := s.ended
 	s.holdMu.Unlock()
-	defer end(nil)
-	if ended != nil {
-		end(ended)
+	if over != nil {
+		end(over)
 	}
-
 	s.start(ctx, end)
-	<-ctx.Done()
-	cause := context.Cause(ctx)
+	context.AfterFunc(ctx, func() { ended(s.finish(context.Cause(ctx))) })
+}
+
+// finish ends what a session that is over has running.
+func (s *Session) finish(cause error) error {
 	s.say(cause)
 	_ = s.cfg.Upstream.Close()
 	_ = s.cfg.Client.Close()

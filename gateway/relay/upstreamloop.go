@@ -19,10 +19,10 @@ type upstreamLoop struct {
 	*Session
 	lane
 	in  *frames
-	out []byte // to be written to the client before run
+	out []byte // to be written to the client before passed
 
-	run     []byte // bytes of the buffer, one after the other, that pass as they are
-	partial bool   // run ends within a message
+	passed  []byte // bytes of the buffer, one after the other, that pass as they are
+	partial bool   // passed ends within a message
 	done    bool   // an outcome was reported since the last flush
 	discard bool   // the rest of a message in pieces is dropped
 }
@@ -46,8 +46,8 @@ func (u *upstreamLoop) streams(typ byte) bool {
 	return e != nil && e.rewriter == nil && !e.hidden && (e.permit == nil || e.planned || !e.permit.Fenced)
 }
 
-// loop reads until the session ends. It returns the reason for the session's end.
-func (u *upstreamLoop) loop() error {
+// run reads until the session ends, whose reason it returns, or a step is over.
+func (u *upstreamLoop) run() error {
 	for {
 		for {
 			p, ok, err := u.in.next()
@@ -67,7 +67,11 @@ func (u *upstreamLoop) loop() error {
 		if err := u.flush(); err != nil {
 			return err
 		}
-		if err := u.fill(u.in, &u.out); err != nil {
+		switch err := u.fill(u.in, &u.out); {
+		case err == nil:
+		case errors.Is(err, errNothingYet):
+			return err
+		default:
 			return lostBy(err, errUpstreamLeft)
 		}
 	}
@@ -75,7 +79,7 @@ func (u *upstreamLoop) loop() error {
 
 // flush makes outcomes durable and then releases the bytes of the response.
 func (u *upstreamLoop) flush() error {
-	if len(u.out) == 0 && len(u.run) == 0 {
+	if len(u.out) == 0 && len(u.passed) == 0 {
 		return nil
 	}
 	if e := u.queue.first(); e != nil && e.permit != nil && !e.running && e.rows > 0 {
@@ -89,14 +93,14 @@ func (u *upstreamLoop) flush() error {
 			return refusal.New(refusal.EvidenceUnavailable, "evidence cannot be written")
 		}
 	}
-	b := u.run
+	b := u.passed
 	if len(u.out) > 0 {
-		u.out = append(u.out, u.run...)
+		u.out = append(u.out, u.passed...)
 		b = u.out
 	}
 	err := u.client.write(b, u.partial)
 	u.await(u.clientSocket, &u.client.writes)
-	u.run = nil
+	u.passed = nil
 	if cap(u.out) > maxIdleBuffer {
 		u.out = nil
 	} else {
@@ -109,21 +113,21 @@ func (u *upstreamLoop) flush() error {
 // are written together.
 func (u *upstreamLoop) pass(p piece) {
 	u.partial = !p.last
-	if n := len(u.run); n > 0 {
-		if cap(u.run)-n >= len(p.data) && &u.run[:n+1][n] == &p.data[0] {
-			u.run = u.run[:n+len(p.data)]
+	if n := len(u.passed); n > 0 {
+		if cap(u.passed)-n >= len(p.data) && &u.passed[:n+1][n] == &p.data[0] {
+			u.passed = u.passed[:n+len(p.data)]
 			return
 		}
-		u.out = append(u.out, u.run...)
+		u.out = append(u.out, u.passed...)
 	}
-	u.run = p.data
+	u.passed = p.data
 }
 
 // replace releases bytes of our own.
 func (u *upstreamLoop) replace(b []byte) {
 	u.partial = false
-	u.out = append(append(u.out, u.run...), b...)
-	u.run = nil
+	u.out = append(append(u.out, u.passed...), b...)
+	u.passed = nil
 }
 
 func (u *upstreamLoop) handle(p piece) error {
@@ -359,8 +363,8 @@ func (u *upstreamLoop) row(e *entry, p piece) error {
 }
 
 func (u *upstreamLoop) rewrite(e *entry, p piece) error {
-	u.out = append(u.out, u.run...)
-	u.run = nil
+	u.out = append(u.out, u.passed...)
+	u.passed = nil
 	u.partial = false
 	at := len(u.out) + 1
 	u.out = append(u.out, 'D', 0, 0, 0, 0)
@@ -401,8 +405,8 @@ func (u *upstreamLoop) copyData(e *entry, p piece) error {
 }
 
 func (u *upstreamLoop) rewriteCopy(c CopyRewriter, p piece) error {
-	u.out = append(u.out, u.run...)
-	u.run = nil
+	u.out = append(u.out, u.passed...)
+	u.passed = nil
 	u.partial = false
 	at := len(u.out) + 1
 	u.out = append(u.out, 'd', 0, 0, 0, 0)

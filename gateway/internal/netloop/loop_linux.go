@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 )
 
 // Loop is a goroutine that waits for the sockets of its connections and runs
@@ -24,6 +25,7 @@ type Loop struct {
 
 	// Of the loop.
 	taken   []item
+	idle    []*coroutine
 	paused  []*Task // have another turn when the others have had theirs
 	resumed []*Task // have it now
 	conns   map[int32]*Conn
@@ -39,20 +41,30 @@ type item struct {
 	do   func()
 }
 
-// Start starts as many loops as leave the other goroutines a processor. With
-// one processor there are none.
+// Start starts as many loops as leave the other goroutines a processor, but at
+// least one. GOMAXPROCS is raised by as many until they are closed, since a loop
+// keeps its processor while it waits; the others have what they had.
 func Start() (*Loops, error) {
 	l := &Loops{}
-	for range runtime.GOMAXPROCS(0) - 1 {
+	for range max(1, runtime.GOMAXPROCS(0)-int(reserved.Load())-1) {
 		loop, err := newLoop()
 		if err != nil {
 			l.Close()
 			return nil, err
 		}
 		l.loops = append(l.loops, loop)
+		reserve(1)
 		go loop.run()
 	}
 	return l, nil
+}
+
+// reserved is how many processors the loops of this process have added.
+var reserved atomic.Int32
+
+func reserve(n int32) {
+	reserved.Add(n)
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + int(n))
 }
 
 func newLoop() (*Loop, error) {
@@ -111,6 +123,10 @@ func (l *Loop) run() {
 		l.doPosted()
 		l.runPaused()
 	}
+	for _, c := range l.idle {
+		c.stop()
+	}
+	reserve(-1)
 	_ = l.release() // nothing was written
 }
 
@@ -125,12 +141,29 @@ func (l *Loop) wait(events []syscall.EpollEvent) int {
 		}
 		l.mu.Unlock()
 	}
-	n, err := syscall.EpollWait(l.epoll, events, timeout)
+	n := waitHeld(l.epoll, events, min(uint(timeout), heldFor))
+	if n == 0 && timeout < 0 {
+		n, _ = syscall.EpollWait(l.epoll, events, timeout) // EINTR is as good as nothing: it cannot fail otherwise
+	}
 	l.asleep.Store(false)
-	if err != nil { // EINTR: it cannot fail otherwise
+	return max(n, 0)
+}
+
+// heldFor is for how many milliseconds the loop waits without telling the
+// scheduler. Under load the next socket is ready long before; telling costs
+// more than the wait then, and another thread takes the processor away and
+// must give it back. See reserve.
+const heldFor = 5
+
+// waitHeld is epoll_wait for the scheduler's eyes as much a computation as any
+// other: what wants to stop the goroutine does so by a signal, which ends the
+// wait.
+func waitHeld(epoll int, events []syscall.EpollEvent, timeout uint) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
+	if errno != 0 { // EINTR
 		return 0
 	}
-	return n
+	return int(n)
 }
 
 func (l *Loop) emptyPipe() {
@@ -153,7 +186,7 @@ func (l *Loop) serve(c *Conn, events uint32) {
 	}
 	if events&^syscall.EPOLLOUT != 0 {
 		c.readable.Store(true)
-		if t := c.reader; t.waits == c && !t.away {
+		if t := c.reader; t.started && t.on == nil {
 			l.runTask(t)
 		}
 	}
@@ -185,27 +218,52 @@ func (l *Loop) runPaused() {
 	clear(l.resumed)
 }
 
-// runTask gives a task its turn.
+// runTask gives a task its turn: it begins a step, or goes on with one.
 func (l *Loop) runTask(t *Task) {
 	if t.away || t.finished {
 		return
 	}
+	t.started = true
 	t.woken.Store(false)
-	why, ok := t.next()
-	switch {
-	case !ok:
-		t.finished = true
-	case why == turnPause:
+	if t.on == nil {
+		t.on = l.coroutine()
+		t.on.task = t
+	}
+	why, _ := t.on.next()
+	switch why {
+	case turnOver:
+		l.keep(t.on)
+		t.on = nil
+	case turnPause:
 		l.paused = append(l.paused, t)
-	case why == turnDetach:
+	case turnDetach:
 		t.away = true
 		go func() {
-			_, ok := t.next()
-			if !ok {
-				l.post(item{do: func() { t.finished = true }})
-				return
-			}
+			t.on.next() // until it attaches itself
 			l.post(item{task: t, back: true})
 		}()
+	case turnPark:
 	}
+}
+
+// coroutine returns one that runs nothing.
+func (l *Loop) coroutine() *coroutine {
+	n := len(l.idle)
+	if n == 0 {
+		return newCoroutine()
+	}
+	c := l.idle[n-1]
+	l.idle = l.idle[:n-1]
+	return c
+}
+
+// keep takes one back.
+func (l *Loop) keep(c *coroutine) {
+	const most = 16
+	c.task = nil
+	if len(l.idle) == most {
+		c.stop()
+		return
+	}
+	l.idle = append(l.idle, c)
 }

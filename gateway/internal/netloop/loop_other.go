@@ -21,7 +21,6 @@ func (*Loop) close()    {}
 // Conn is a TCP connection.
 type Conn struct{ *net.TCPConn }
 
-func (*Conn) ready() bool         { return true }
 func (*Conn) waitsFor(*Task) bool { return false }
 
 // Attach is never called: there is no loop.

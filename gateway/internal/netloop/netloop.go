@@ -3,12 +3,11 @@
 // after the other, without the scheduler between them.
 //
 //	conn := netloop.Wrap(accepted)             // a net.Conn like another
-//	task = loop.Task(func() {                  // a coroutine of the loop
+//	task = loop.Task(func() (more bool) {      // a step, which the loop runs when there is something to do
 //		for {
 //			n, err := conn.Read(buf)               // does not wait
 //			if netloop.WouldBlock(err) {
-//				task.AwaitRead(conn)                 // the loop serves others meanwhile
-//				continue
+//				return true                          // the loop serves others meanwhile
 //			}
 //			…
 //		}
@@ -16,12 +15,14 @@
 //	err := conn.Attach(loop, task)             // from here on Read and Write do not wait
 //	task.Start()
 //
-// A task is written as if it blocked, and all of a session's tasks belong to
-// one loop: they never run at the same time, unless one of them is detached.
-// What may wait for something that is no socket of the loop, or compute for
-// long, does so between [Task.Detach] and [Task.Attach]: it has a goroutine of
-// its own then. Everything else must not wait; locks that are never held across
-// a wait are fine.
+// A step may wait in its middle as if it blocked, for what was written to be on
+// its way or for another task: it runs on a coroutine, which the loop keeps for
+// others once the step is over. So a task that has nothing to do has no stack.
+// All of a session's tasks belong to one loop: they never run at the same time,
+// unless one of them is detached. What may wait for something that is no socket
+// of the loop, or compute for long, does so between [Task.Detach] and
+// [Task.Attach]: it has a goroutine of its own then. Everything else must not
+// wait; locks that are never held across a wait are fine.
 //
 // Any goroutine may close a connection, which wakes its task. Once the task has
 // ended, [Conn.Release] gives up the descriptor.
@@ -30,7 +31,10 @@
 //
 // A goroutine that reads a socket costs a read that finds nothing, a park, and
 // often a wake-up of another thread, for each message. A loop reads what is
-// known to be there, and all that is ready at one time costs one wake-up.
+// known to be there, and all that is ready at one time costs one wake-up. It
+// waits for sockets without telling the scheduler, as long as they are not
+// idle, and therefore keeps a processor (in the sense of GOMAXPROCS), which
+// [Start] adds.
 //
 // Loops exist on Linux; elsewhere [Start] returns no loops, and connections stay
 // as they were.

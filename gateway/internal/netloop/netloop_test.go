@@ -10,7 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,7 +21,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))) // with one processor there are no loops
 	goleak.VerifyTestMain(m)
 }
 
@@ -43,8 +42,8 @@ func startLoops(t *testing.T) *netloop.Loops {
 	return loops
 }
 
-// serve has f serve a connection until it returns.
-func serve(t *testing.T, loop *netloop.Loop, f func(s *served)) *served {
+// serve has step serve a connection, as [netloop.Loop.Task] does.
+func serve(t *testing.T, loop *netloop.Loop, step func(s *served) (more bool)) *served {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,9 +59,12 @@ func serve(t *testing.T, loop *netloop.Loop, f func(s *served)) *served {
 		t.Fatal(err)
 	}
 	s.conn = netloop.Of(netloop.Wrap(accepted))
-	s.task = loop.Task(func() {
-		defer close(s.ended)
-		f(s)
+	s.task = loop.Task(func() bool {
+		more := step(s)
+		if !more {
+			close(s.ended)
+		}
+		return more
 	})
 	if err := s.conn.Attach(loop, s.task); err != nil {
 		t.Fatal(err)
@@ -77,27 +79,16 @@ func serve(t *testing.T, loop *netloop.Loop, f func(s *served)) *served {
 	return s
 }
 
-// read waits for bytes.
-func (s *served) read(buf []byte) (int, error) {
-	for {
-		n, err := s.conn.Read(buf)
-		if !netloop.WouldBlock(err) {
-			return n, err
-		}
-		s.task.AwaitRead(s.conn)
-	}
-}
-
 // echo sends back what comes, and waits until that is on its way.
-func echo(s *served) {
+func echo(s *served) bool {
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := s.read(buf)
+		n, err := s.conn.Read(buf)
 		if err != nil {
-			return
+			return netloop.WouldBlock(err)
 		}
 		if _, err := s.conn.Write(buf[:n]); err != nil {
-			return
+			return false
 		}
 		s.task.AwaitWritten(s.conn)
 	}
@@ -136,15 +127,16 @@ func TestEcho(t *testing.T) {
 // the task with it.
 func TestPendingIsBounded(t *testing.T) {
 	var writes atomic.Int64
-	s := serve(t, startLoops(t).Next(), func(s *served) {
+	s := serve(t, startLoops(t).Next(), func(s *served) bool {
 		chunk := make([]byte, 1<<20)
 		for range 1000 {
 			if _, err := s.conn.Write(chunk); err != nil {
-				return
+				break
 			}
 			writes.Add(1)
 			s.task.AwaitWritten(s.conn)
 		}
+		return false
 	})
 	for !s.conn.Pending() {
 		time.Sleep(time.Millisecond)
@@ -156,15 +148,24 @@ func TestPendingIsBounded(t *testing.T) {
 	}
 }
 
+// readToEnd is a step that reads until an error, which it sends.
+func (s *served) readToEnd(got chan<- error) bool {
+	for {
+		_, err := s.conn.Read(make([]byte, 8))
+		switch {
+		case err == nil:
+		case netloop.WouldBlock(err):
+			return true
+		default:
+			got <- err
+			return false
+		}
+	}
+}
+
 func TestReadTellsWhenTheOtherSideLeft(t *testing.T) {
 	got := make(chan error, 1)
-	s := serve(t, startLoops(t).Next(), func(s *served) {
-		_, err := s.read(make([]byte, 8))
-		if err == nil {
-			_, err = s.read(make([]byte, 8)) // bytes and the end may come together
-		}
-		got <- err
-	})
+	s := serve(t, startLoops(t).Next(), func(s *served) bool { return s.readToEnd(got) })
 	if _, err := s.other.Write([]byte("bye")); err != nil {
 		t.Fatal(err)
 	}
@@ -176,10 +177,7 @@ func TestReadTellsWhenTheOtherSideLeft(t *testing.T) {
 
 func TestCloseEndsAWait(t *testing.T) {
 	got := make(chan error, 1)
-	s := serve(t, startLoops(t).Next(), func(s *served) {
-		_, err := s.read(make([]byte, 8))
-		got <- err
-	})
+	s := serve(t, startLoops(t).Next(), func(s *served) bool { return s.readToEnd(got) })
 	_ = s.conn.Close()
 	if err := <-got; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error %v, want that the connection is closed", err)
@@ -191,16 +189,24 @@ func TestCloseEndsAWait(t *testing.T) {
 
 func TestReadDeadline(t *testing.T) {
 	got := make(chan error, 2)
-	serve(t, startLoops(t).Next(), func(s *served) {
-		_ = s.conn.SetReadDeadline(time.Now().Add(time.Hour))
-		_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) // sooner than the timer that is set
-		_ = s.conn.SetReadDeadline(time.Time{})
-		_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-		_, err := s.read(make([]byte, 8))
+	begun := false
+	serve(t, startLoops(t).Next(), func(s *served) bool {
+		if !begun {
+			begun = true
+			_ = s.conn.SetReadDeadline(time.Now().Add(time.Hour))
+			_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) // sooner than the timer that is set
+			_ = s.conn.SetReadDeadline(time.Time{})
+			_ = s.conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		}
+		_, err := s.conn.Read(make([]byte, 8))
+		if netloop.WouldBlock(err) {
+			return true
+		}
 		got <- err
 		_ = s.conn.SetReadDeadline(time.Time{})
 		_, err = s.conn.Read(make([]byte, 8))
 		got <- err
+		return false
 	})
 	if err := <-got; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("error %v, want that the deadline has passed", err)
@@ -215,14 +221,18 @@ func TestDetach(t *testing.T) {
 	loop := startLoops(t).Next()
 	release, back := make(chan struct{}), make(chan struct{})
 	left := make(chan struct{})
-	away := serve(t, loop, func(s *served) {
-		s.task.Detach()
-		s.conn.WhenLeft(func() { close(left) })
-		<-release
-		s.conn.WhenLeft(nil)
-		s.task.Attach()
-		close(back)
-		echo(s)
+	detached := false
+	away := serve(t, loop, func(s *served) bool {
+		if !detached {
+			detached = true
+			s.task.Detach()
+			s.conn.WhenLeft(func() { close(left) })
+			<-release
+			s.conn.WhenLeft(nil)
+			s.task.Attach()
+			close(back)
+		}
+		return echo(s)
 	})
 	other := serve(t, loop, echo)
 	if err := roundTrip(other.other, "served meanwhile"); err != nil {
@@ -242,17 +252,63 @@ func TestDetach(t *testing.T) {
 
 func TestWhenLeft(t *testing.T) {
 	left := make(chan struct{})
-	s := serve(t, startLoops(t).Next(), func(s *served) {
+	s := serve(t, startLoops(t).Next(), func(s *served) bool {
 		s.task.Detach()
 		s.conn.WhenLeft(func() { close(left) })
 		<-left
 		s.task.Attach()
+		return false
 	})
 	if _, err := s.other.Write([]byte("unread")); err != nil {
 		t.Fatal(err)
 	}
 	_ = s.other.Close()
 	<-left
+}
+
+// TestStepsShareCoroutines has more tasks than coroutines are kept, which wait
+// in the middle of their steps at the same time, and then serve on.
+func TestStepsShareCoroutines(t *testing.T) {
+	loop := startLoops(t).Next()
+	const tasks = 50
+	goOn := make(chan struct{})
+	var inStep sync.WaitGroup
+	var all []*served
+	inStep.Add(tasks)
+	for range tasks {
+		parked := false
+		all = append(all, serve(t, loop, func(s *served) bool {
+			if !parked {
+				parked = true
+				inStep.Done()
+				for !closed(goOn) {
+					s.task.Park()
+				}
+			}
+			return echo(s)
+		}))
+	}
+	inStep.Wait()
+	close(goOn)
+	for _, s := range all {
+		s.task.Wake()
+	}
+	for range 3 {
+		for i, s := range all {
+			if err := roundTrip(s.other, fmt.Sprint("to ", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func roundTrip(conn net.Conn, text string) error {

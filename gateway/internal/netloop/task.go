@@ -11,37 +11,51 @@ import (
 type turn uint8
 
 const (
-	turnPark   turn = iota // until it is woken
+	turnOver   turn = iota // its step is over
+	turnPark               // until it is woken
 	turnPause              // until the others have had theirs
 	turnDetach             // to go on in a goroutine of its own
 )
 
-// Task is a coroutine of a loop. Its methods are for its own function, but for
-// Start and Wake.
+// Task is what a loop does for a connection, step by step. Its methods are for
+// its own step, but for Start and Wake.
 type Task struct {
 	loop  *Loop
-	next  func() (turn, bool)
-	yield func(turn) bool
+	step  func() (more bool)
 	woken atomic.Bool // it is to run again
 
 	// Of the loop.
-	away     bool // detached
+	started  bool
+	on       *coroutine // that runs its step; nil between steps
+	away     bool       // detached
 	finished bool
-	waits    *Conn // the connection that it waits to read from
 }
 
-// Task makes a task of f, which runs once it is started.
-func (l *Loop) Task(f func()) *Task {
-	t := &Task{loop: l}
-	t.next, _ = iter.Pull(func(yield func(turn) bool) {
-		t.yield = yield
+// coroutine runs one step after the other, of whichever task needs it: a task
+// between two steps has no stack.
+type coroutine struct {
+	next  func() (turn, bool)
+	stop  func()
+	yield func(turn) bool
+	task  *Task // whose step it runs, or is to run
+}
+
+func newCoroutine() *coroutine {
+	c := &coroutine{}
+	c.next, c.stop = iter.Pull(func(yield func(turn) bool) {
+		c.yield = yield
 		defer keepStack()
-		f()
+		for {
+			c.task.finished = !c.task.step()
+			if !yield(turnOver) {
+				return
+			}
+		}
 	})
-	return t
+	return c
 }
 
-// keepStack makes the stack of a task that panics part of the panic, which goes
+// keepStack makes the stack of a step that panics part of the panic, which goes
 // on in the loop.
 func keepStack() {
 	if p := recover(); p != nil {
@@ -49,11 +63,16 @@ func keepStack() {
 	}
 }
 
+// Task makes a task that runs step again and again, once it is started, for as
+// long as that returns true: when it is woken, and when there is something to
+// read from a connection that was attached for it.
+func (l *Loop) Task(step func() (more bool)) *Task { return &Task{loop: l, step: step} }
+
 // Start lets a task run. Any goroutine may call it, once.
 func (t *Task) Start() { t.Wake() }
 
-// Wake has a parked task run again, and one that runs go on instead of
-// parking. Any goroutine may call it.
+// Wake has a task run its step, or go on with it if it is parked; it does not
+// park if it is awake. Any goroutine may call it.
 func (t *Task) Wake() {
 	if !t.woken.Swap(true) {
 		t.loop.post(item{task: t})
@@ -62,30 +81,21 @@ func (t *Task) Wake() {
 
 // Park waits until the task is woken. It may return early: the caller looks
 // again at what it waits for.
-func (t *Task) Park() { t.yield(turnPark) }
-
-// AwaitRead waits until there may be something to read.
-func (t *Task) AwaitRead(c *Conn) {
-	for !c.ready() {
-		t.waits = c
-		t.yield(turnPark)
-		t.waits = nil
-	}
-}
+func (t *Task) Park() { t.on.yield(turnPark) }
 
 // AwaitWritten waits until what was written is on its way, or lost.
 func (t *Task) AwaitWritten(c *Conn) {
 	for c.waitsFor(t) {
-		t.yield(turnPark)
+		t.on.yield(turnPark)
 	}
 }
 
 // Pause lets the loop's other tasks have their turn.
-func (t *Task) Pause() { t.yield(turnPause) }
+func (t *Task) Pause() { t.on.yield(turnPause) }
 
 // Detach gives the task a goroutine of its own, until Attach: it may wait for
 // anything, but for the connections of the loop.
-func (t *Task) Detach() { t.yield(turnDetach) }
+func (t *Task) Detach() { t.on.yield(turnDetach) }
 
-// Attach gives the task back to its loop.
-func (t *Task) Attach() { t.yield(turnPause) }
+// Attach gives the task back to its loop. A step does so before it is over.
+func (t *Task) Attach() { t.on.yield(turnPause) }
