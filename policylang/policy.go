@@ -52,7 +52,7 @@ type Upstream struct {
 	Credentials string `json:"credentials"`  // "env:NAME", "file:/path", "vault:path": a reference, never the secret
 	CatalogRole string `json:"catalog_role"` // role that reads the catalog; "postern" unless set
 
-	Login        LoginMethod `json:"login,omitempty"`         // LoginPassword unless set
+	Login        LoginMethod `json:"login,omitempty"`         // see LoginBy
 	SessionTable bool        `json:"session_table,omitempty"` // tell postern.identity() who is behind each connection
 }
 
@@ -65,6 +65,19 @@ const (
 	LoginSCRAM       LoginMethod = "scram"       // by SCRAM-SHA-256 alone, bound to the TLS connection
 	LoginCertificate LoginMethod = "certificate" // with a certificate that the gateway makes for each session
 )
+
+// LoginBy is how a gateway logs in: Login, or if that is unset with
+// certificates, for which nobody keeps a secret, unless the upstream has
+// credentials or no TLS.
+func (u *Upstream) LoginBy() LoginMethod {
+	switch {
+	case u.Login != "":
+		return u.Login
+	case u.Credentials == "" && u.TLS != "disable":
+		return LoginCertificate
+	}
+	return LoginPassword
+}
 
 // Issuer is an OpenID Connect issuer whose tokens a gateway accepts or, with
 // SAMLMetadata, a SAML identity provider at which people sign in by way of the
@@ -284,7 +297,8 @@ func withGatewayDefaults(g Gateway) Gateway {
 	setDefault(&g.Upstream.Port, 5432)
 	setDefault(&g.Upstream.TLS, "verify-full")
 	setDefault(&g.Upstream.CatalogRole, "postern")
-	if g.Upstream.Login == LoginPassword {
+	unsaid := g.Upstream
+	if unsaid.Login = ""; g.Upstream.Login == LoginPassword && unsaid.LoginBy() == LoginPassword {
 		g.Upstream.Login = "" // policies that don't say keep their digest
 	}
 	issuers := append([]Issuer{}, g.Issuers...)

@@ -35,7 +35,7 @@ func (c checker) upstream(u *Upstream) {
 			`Write "env:NAME", "file:/path" or "vault:path". If this was a real secret, change it: it may have been stored with this file.`)
 	}
 	c.identifier("upstream.catalog_role", u.CatalogRole)
-	if enumeration(c, "upstream.login", u.Login, LoginPassword, LoginSCRAM, LoginCertificate) {
+	if enumeration(c, "upstream.login", u.Login, LoginCertificate, LoginSCRAM, LoginPassword) {
 		c.login(u)
 	}
 }
@@ -45,6 +45,9 @@ func (c checker) login(u *Upstream) {
 	switch {
 	case u.Login == LoginCertificate && u.TLS == "disable":
 		c.add("upstream.login", "a certificate needs an encrypted connection", `Set tls = "verify-full".`)
+	case u.Login == LoginPassword && u.Credentials == "" && u.TLS != "disable":
+		c.warn("upstream.login", "there is no password to log in with, so PostgreSQL must ask for none",
+			`Leave login out, and the gateway logs in with a certificate, or set credentials.`)
 	case u.Login == LoginSCRAM && u.TLS == "disable":
 		c.warn("upstream.login", "without TLS there is no channel that SCRAM could be bound to", `Set tls = "verify-full".`)
 	case u.Login == LoginSCRAM && u.Credentials == "":

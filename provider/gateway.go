@@ -62,8 +62,8 @@ func gatewayAttributes() map[string]schema.Attribute {
 				},
 				"login": schema.StringAttribute{
 					Optional: true,
-					MarkdownDescription: "How the gateway logs in as an identity's role: `password` (unless set), by whatever the server asks for; `scram`, by SCRAM-SHA-256 alone, bound to the TLS connection; " +
-						"`certificate`, with a certificate that it makes for each session.",
+					MarkdownDescription: "How the gateway logs in as an identity's role: `certificate` (unless set), with a certificate that it makes for each session; `scram`, by SCRAM-SHA-256 alone, bound to the TLS connection; " +
+						"`password`, by whatever the server asks for, which is the default where `credentials` are set or `tls` is `disable`.",
 				},
 				"session_table": schema.BoolAttribute{
 					Optional:            true,

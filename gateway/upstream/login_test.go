@@ -122,7 +122,7 @@ func TestCertificateLogin(t *testing.T) {
 	for _, version := range []int{15, 18} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			s := newSecured(t, version)
-			target, means := s.target(policylang.LoginCertificate, ""), upstream.Means{Authority: s.authority}
+			target, means := s.target("", ""), upstream.Means{Authority: s.authority} // by certificate, unless the policy says otherwise
 			for _, role := range []string{"ana", "Ana Lima", "postern"} {
 				got, err := query(t, target, upstream.Login{Role: role, Database: "postgres", Session: "s_0123456789abcdef", Means: means},
 					"SELECT session_user || ' ' || current_user || ' ' || client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
@@ -139,9 +139,9 @@ func TestCertificateLogin(t *testing.T) {
 				login upstream.Login
 				want  string
 			}{
-				"another authority":        {upstream.Login{Role: "ana", Database: "postgres", Means: upstream.Means{Authority: other}}, "unknown"},
+				"another authority":        {upstream.Login{Role: "ana", Database: "postgres", Means: upstream.Means{Authority: other}}, "postern upstream check"},
 				"no authority":             {upstream.Login{Role: "ana", Database: "postgres"}, "no authority"},
-				"a role outside the group": {upstream.Login{Role: "shared", Database: "postgres", Means: means}, "auth"},
+				"a role outside the group": {upstream.Login{Role: "shared", Database: "postgres", Means: means}, "postern upstream prepare"},
 			} {
 				if _, err := upstream.Connect(t.Context(), target, test.login); err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("%s: got %v, want %q", name, err, test.want)

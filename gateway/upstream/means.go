@@ -1,10 +1,15 @@
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/gateway/upstream/vault"
@@ -53,7 +58,7 @@ func withoutCertificate(cfg *tls.Config) *tls.Config {
 // pgconn has them, and whether the channel must be bound. Nothing is required
 // where the policy does not say how to log in.
 func requirements(target *policylang.Upstream, hasPassword, overTLS bool) (methods, binding string) {
-	switch target.Login {
+	switch target.LoginBy() {
 	case policylang.LoginSCRAM:
 		binding = "require"
 		if !overTLS { // there is nothing to bind to
@@ -68,4 +73,31 @@ func requirements(target *policylang.Upstream, hasPassword, overTLS bool) (metho
 	case policylang.LoginPassword:
 	}
 	return "", "prefer"
+}
+
+// advice is for the operator of a server that does not take the gateway's
+// certificate. It is empty if that is not why a login failed.
+func advice(target *policylang.Upstream, err error) string {
+	if target.LoginBy() != policylang.LoginCertificate || !refusedLogin(err) {
+		return ""
+	}
+	return `; the gateway logs in with a certificate that DATA/upstream-ca.pem has signed, as upstream.login says or leaves it: ` +
+		`"postern upstream prepare" has what the server needs for that, "postern upstream check" what it lacks`
+}
+
+// refusedLogin reports whether the server was there and let nobody in: it said
+// so, it asked for a password, or it speaks no TLS.
+func refusedLogin(err error) bool {
+	var pg *pgconn.PgError
+	var network net.Error
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &pg):
+		return strings.HasPrefix(pg.Code, "28") // invalid_authorization_specification
+	case errors.As(err, &untrusted), errors.Is(err, context.DeadlineExceeded):
+		return false
+	case errors.As(err, &network):
+		return strings.Contains(err.Error(), "remote error: tls: ") // an alert, as crypto/tls has it
+	}
+	return true
 }

@@ -112,7 +112,8 @@ func connect(ctx context.Context, target *policylang.Upstream, login Login) (*pg
 	}
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, credential{}, fmt.Errorf("connect to upstream %s:%d as %q: %w", target.Host, target.Port, secret.user, withoutConfig(err))
+		err = withoutConfig(err)
+		return nil, credential{}, fmt.Errorf("connect to upstream %s:%d as %q: %w%s", target.Host, target.Port, secret.user, err, advice(target, err))
 	}
 	return conn, secret, nil
 }
@@ -135,7 +136,7 @@ func config(target *policylang.Upstream, login Login, secret credential) (*pgcon
 	if err != nil {
 		return nil, err
 	}
-	if target.Login == policylang.LoginCertificate {
+	if target.LoginBy() == policylang.LoginCertificate {
 		if err := login.Means.certify(tlsConfig, &login); err != nil {
 			return nil, err
 		}

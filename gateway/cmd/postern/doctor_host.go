@@ -191,7 +191,11 @@ func (p *patient) examineUpstream(ctx context.Context) finding {
 		return skipped(check, "there is no policy on disk that says where it is")
 	}
 	target := &policy.Program.Gateway().Upstream
-	conn, err := upstream.Connect(ctx, target, upstream.Login{Role: target.CatalogRole, Database: "postgres"})
+	means, err := meansIn(p.data)
+	if err != nil {
+		return problem(check, err.Error(), "see that this runs as the gateway's user, in its environment")
+	}
+	conn, err := upstream.Connect(ctx, target, upstream.Login{Role: target.CatalogRole, Database: "postgres", Means: means})
 	if err != nil {
 		return problem(check, err.Error(), upstreamAdvice(err, target))
 	}
@@ -206,6 +210,8 @@ func upstreamAdvice(err error, target *policylang.Upstream) string {
 		return "start PostgreSQL, or open the network from this host to it"
 	case strings.Contains(text, "no such host"):
 		return "correct the upstream's host in the policy, or the name service here"
+	case target.LoginBy() == policylang.LoginCertificate && strings.Contains(text, "postern upstream"):
+		return "prepare PostgreSQL as 'postern upstream prepare' prints it, with ssl_ca_file from this directory"
 	case strings.Contains(text, "28P01"), strings.Contains(text, "28000"):
 		return fmt.Sprintf("create the role %q with these credentials, and let pg_hba.conf admit it from this host: see 'postern upstream prepare'", target.CatalogRole)
 	case strings.Contains(text, "certificate"):

@@ -38,6 +38,7 @@ func upstreamCommand() *cobra.Command {
 // upstreamFlags say which database, and for whom.
 type upstreamFlags struct {
 	gateway, url, database string
+	data                   string
 	roles                  []string
 	schemas                []string
 }
@@ -45,6 +46,7 @@ type upstreamFlags struct {
 func (f *upstreamFlags) add(cmd *cobra.Command, withRoles bool) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.url, "url", "", "connection URL of the database, env:NAME or file:PATH; as the gateway's catalog reader if it is left out")
+	flags.StringVar(&f.data, "data", "", "the gateway's data `directory`, with whose authority its catalog reader logs in if --url is left out")
 	flags.StringVar(&f.database, "database", "", "database; that of --url if it is left out")
 	flags.StringArrayVar(&f.schemas, "schema", nil, "schema to look at; may be repeated; those of users if it is left out")
 	if withRoles {
@@ -77,7 +79,11 @@ func (f *upstreamFlags) connect(ctx context.Context, gateway *policylang.Gateway
 		if gateway == nil || f.database == "" {
 			return nil, errors.New("say the database by --url, or by a policy with a gateway and --database")
 		}
-		return upstream.Connect(ctx, &gateway.Upstream, upstream.Login{Role: gateway.Upstream.CatalogRole, Database: f.database})
+		means, err := meansIn(f.data)
+		if err != nil {
+			return nil, err
+		}
+		return upstream.Connect(ctx, &gateway.Upstream, upstream.Login{Role: gateway.Upstream.CatalogRole, Database: f.database, Means: means})
 	}
 	url := f.url
 	if strings.HasPrefix(url, "env:") || strings.HasPrefix(url, "file:") {
@@ -221,7 +227,9 @@ show a constant in its place stand first in the role's search_path.`,
 			if err != nil {
 				return err
 			}
-			o.Backstop, o.SessionTable, o.Address, o.Method, o.Grants = backstop, sessionTable, address, method, prepare.Grants(grants)
+			target := &program.Gateway().Upstream
+			method = firstOf(method, methodOf(target))
+			o.Backstop, o.SessionTable, o.Address, o.Method, o.Grants = backstop, sessionTable || target.SessionTable, address, method, prepare.Grants(grants)
 			if !slices.Contains([]prepare.Grants{prepare.GrantNone, prepare.GrantRead, prepare.GrantWrite}, o.Grants) || method != "cert" && method != "scram-sha-256" {
 				return errors.New("--grant is none, read or write, and --login cert or scram-sha-256")
 			}
@@ -242,11 +250,19 @@ show a constant in its place stand first in the role's search_path.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&apply, "apply", false, "run the SQL too")
 	flags.BoolVar(&backstop, "backstop", false, "take from roles what is masked for them, and make masked views")
-	flags.BoolVar(&sessionTable, "session-table", false, "make postern.identity(), for servers whose pg_hba.conf cannot be changed")
+	flags.BoolVar(&sessionTable, "session-table", false, "make postern.identity(), for servers whose pg_hba.conf cannot be changed; made too if the policy has session_table")
 	flags.StringVar(&address, "gateway-address", "", "address of the gateway, as pg_hba.conf has it: 10.0.0.5/32")
-	flags.StringVar(&method, "login", "cert", "how roles log in: cert or scram-sha-256")
+	flags.StringVar(&method, "login", "", "how roles log in, as pg_hba.conf has it: cert or scram-sha-256; as the policy has it unless given")
 	flags.StringVar(&grants, "grant", "none", "what identities' roles may do with tables: none, read or write")
 	return cmd
+}
+
+// methodOf is how a policy's roles log in, as pg_hba.conf has it.
+func methodOf(target *policylang.Upstream) string {
+	if target.LoginBy() == policylang.LoginCertificate {
+		return "cert"
+	}
+	return "scram-sha-256"
 }
 
 func upstreamCheckCommand() *cobra.Command {
@@ -286,9 +302,7 @@ The exit status is 0 if nothing is missing or unsafe.`,
 				return err
 			}
 			target := &program.Gateway().Upstream
-			if o.SessionTable = target.SessionTable; target.Login == policylang.LoginCertificate {
-				o.Method = "cert"
-			}
+			o.SessionTable, o.Method = target.SessionTable, methodOf(target)
 			earlier, err := readBindings(remember)
 			if err != nil {
 				return err

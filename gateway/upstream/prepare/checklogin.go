@@ -21,6 +21,12 @@ func (c *checker) certificates(ctx context.Context) error {
 	if rows[0][0] != "on" {
 		c.report.find(Missing, "postgresql.conf", "set ssl = on, with a certificate for the server", "the server does not speak TLS, and so sees no certificates")
 	}
+	if rows, err = c.rows(ctx, "SELECT current_setting('ssl_ca_file')"); err != nil {
+		return err
+	}
+	if rows[0][0] == "" {
+		c.report.find(Missing, "postgresql.conf", "set ssl_ca_file to a copy of the gateway's DATA/upstream-ca.pem", "the server asks for no certificates")
+	}
 	rows, err = c.rows(ctx, fmt.Sprintf(`SELECT 1 FROM pg_catalog.pg_hba_file_rules
 		WHERE type = 'hostssl' AND auth_method = 'cert' AND user_name && ARRAY[%s] AND array_to_string(options, ' ') LIKE '%%map=postern%%'`, literal("+"+Clients)))
 	switch {

@@ -36,7 +36,7 @@ func TestCheckLogin(t *testing.T) {
 		})
 	}
 	for subject, text := range map[string]string{
-		"postgresql.conf": "does not speak TLS", "pg_hba.conf": "by certificate", "postern.session": "no session can start",
+		"postgresql.conf": "asks for no certificates", "pg_hba.conf": "by certificate", "postern.session": "no session can start",
 	} {
 		if !found(subject, text) {
 			t.Errorf("it does not find that of %s: %s", subject, text)

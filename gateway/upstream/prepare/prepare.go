@@ -370,7 +370,7 @@ func (s *Script) logins(o *Options) {
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all +%s %s cert map=postern", Clients, address))
 		s.Ident = append(s.Ident, `postern /^(.*)$ \1`)
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all %s %s cert map=postern", quoteHBA(o.CatalogRole), address))
-		s.note(`ssl_ca_file in postgresql.conf holds the authority that the gateway signs with, DATA/upstream-ca.pem; the policy has upstream.login = "certificate".`)
+		s.note(`ssl_ca_file in postgresql.conf holds the authority that the gateway signs with, DATA/upstream-ca.pem. A policy that names no credentials logs in so by itself.`)
 	} else {
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all +%s %s scram-sha-256", Clients, address))
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all %s %s scram-sha-256", quoteHBA(o.CatalogRole), address))

@@ -174,6 +174,8 @@ func TestReadDecode(t *testing.T) {
 		{Name: "g", Upstream: policylang.Upstream{Host: "h", Port: 5432, TLS: "verify-full"}},
 		{Name: "g", DefaultEffect: "allow", Unparsed: "allow", Upstream: policylang.Upstream{Host: "h", Port: 1, TLS: "require", CA: "/c", Credentials: "env:X", CatalogRole: "r"}},
 		{Name: "g", Upstream: policylang.Upstream{Host: "h", Login: policylang.LoginCertificate, SessionTable: true}},
+		{Name: "g", Upstream: policylang.Upstream{Host: "h", Login: policylang.LoginPassword}},
+		{Name: "g", Upstream: policylang.Upstream{Host: "h", Login: policylang.LoginCertificate, Credentials: "env:X"}},
 		{Name: "g", Issuers: []policylang.Issuer{{Name: "corp.eu", URL: "https://x", Audience: "a"}, {Name: "b"}}},
 	} {
 		values, err := tfmodel.Read(&g, schema, nil)
