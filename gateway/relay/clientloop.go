@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgproto3/v2"
-
 	"github.com/posternhq/postern/gateway/internal/refusal"
 )
 
@@ -29,6 +27,9 @@ type clientLoop struct {
 	waits      bool   // for the next message, until the deadline that was set
 	leftAhead  error  // what ended the client's stream while it was watched during a hold
 	heldCause  error  // what else than a cancel request ended the last hold
+
+	ask     Ask     // that the guard is answering
+	entries []entry // to be used
 }
 
 func newClientLoop(s *Session) *clientLoop {
@@ -86,11 +87,11 @@ func (c *clientLoop) read() error {
 		return err
 	}
 	c.waits = false
-	var timeout net.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &timeout) && timeout.Timeout():
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
 		if c.queue.busy() {
 			return nil // it waits for an answer
 		}
@@ -208,7 +209,7 @@ func (c *clientLoop) query(ctx context.Context, p piece) error {
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
-	e := &entry{kind: entryQuery, batch: c.batch}
+	e := c.newEntry(entryQuery)
 	text, r := c.cfg.Guard.Read(sql)
 	if r == nil {
 		r, err = c.decideQuery(ctx, e, text)
@@ -236,7 +237,7 @@ func (c *clientLoop) decideQuery(ctx context.Context, e *entry, text *Text) (*re
 	if r := reservedIn(text); r != nil {
 		return r, nil
 	}
-	ask := &Ask{Stage: StageQuery, Text: text, Targets: targets, CanWait: c.canWait()}
+	ask := Ask{Stage: StageQuery, Text: text, Targets: targets, CanWait: c.canWait()}
 	permit, r, err := c.decide(ctx, ask)
 	if r != nil || err != nil {
 		return r, err
@@ -250,42 +251,42 @@ func (c *clientLoop) decideQuery(ctx context.Context, e *entry, text *Text) (*re
 }
 
 func (c *clientLoop) parse(ctx context.Context, p piece) error {
-	var msg pgproto3.Parse
-	if err := msg.Decode(p.body()); err != nil {
+	msg, err := decodeParse(p.body())
+	if err != nil {
 		return c.protocolError(err)
 	}
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
-	e := &entry{kind: entryParse, batch: c.batch}
-	unnamed := msg.Name == ""
+	e := c.newEntry(entryParse)
+	unnamed := msg.name == ""
 	text, r := c.readForParse(ctx, msg)
 	if r != nil {
-		c.refuse(e, r, func(id string) { c.out = appendDeniedParse(c.out, msg.Name, id) })
+		c.refuse(e, r, func(id string) { c.out = appendDeniedParse(c.out, msg.name, id) })
 		if unnamed { // the server forgets the unnamed statement even so
 			c.statements.change("", change[prepared]{entry: e, always: true})
 		}
 		return nil
 	}
-	c.statements.change(msg.Name, change[prepared]{entry: e, value: &prepared{text: text}, always: unnamed})
+	c.statements.change(msg.name, change[prepared]{entry: e, value: &prepared{text: text}, always: unnamed})
 	c.forward(e, p)
 	return nil
 }
 
 // readForParse reads a Parse's text and refuses what no parameters could
 // allow.
-func (c *clientLoop) readForParse(ctx context.Context, msg pgproto3.Parse) (*Text, *refusal.Refusal) {
-	if r := reservedName(msg.Name); r != nil {
+func (c *clientLoop) readForParse(ctx context.Context, msg parseMessage) (*Text, *refusal.Refusal) {
+	if r := reservedName(msg.name); r != nil {
 		return nil, r
 	}
-	text, r := c.cfg.Guard.Read(msg.Query)
+	text, r := c.cfg.Guard.Read(msg.query)
 	if r != nil {
 		return nil, r
 	}
 	if r := reservedIn(text); r != nil {
 		return nil, r
 	}
-	_, r = c.cfg.Guard.Decide(ctx, &Ask{Stage: StageParse, Text: text, Targets: text.Statements, Types: msg.ParameterOIDs})
+	_, r = c.answer(ctx, Ask{Stage: StageParse, Text: text, Targets: text.Statements, Types: msg.types})
 	return text, r
 }
 
@@ -297,7 +298,7 @@ func (c *clientLoop) bind(ctx context.Context, p piece) error {
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
-	e := &entry{kind: entryBind, batch: c.batch}
+	e := c.newEntry(entryBind)
 	bound, r, err := c.decideBind(ctx, &msg)
 	if err != nil {
 		return err
@@ -307,16 +308,17 @@ func (c *clientLoop) bind(ctx context.Context, p piece) error {
 		c.refuse(e, r, func(id string) { c.out = appendDeniedParse(c.out, deniedStatement, id) })
 		return nil
 	}
-	c.portals.change(msg.portal, change[portal]{entry: e, value: bound, always: msg.portal == ""})
+	name := c.portals.name(msg.name)
+	c.portals.change(name, change[portal]{entry: e, value: bound, always: name == ""})
 	c.forward(e, p)
 	return nil
 }
 
 func (c *clientLoop) decideBind(ctx context.Context, msg *bindMessage) (*portal, *refusal.Refusal, error) {
-	if r := reservedName(msg.portal); r != nil {
+	if r := reservedName(c.portals.name(msg.name)); r != nil {
 		return nil, r, nil
 	}
-	stmt, err := c.statements.lookup(msg.statement, c.batch)
+	stmt, err := c.statements.lookup(c.statements.name(msg.statement), c.batch)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -327,34 +329,35 @@ func (c *clientLoop) decideBind(ctx context.Context, msg *bindMessage) (*portal,
 	if err != nil {
 		return nil, nil, err
 	}
-	ask := &Ask{Stage: StageBind, Text: stmt.text, Targets: targets, Bound: msg.bound, CanWait: c.canWait()}
+	ask := Ask{Stage: StageBind, Text: stmt.text, Targets: targets, Bound: msg.portal.bound, CanWait: c.canWait()}
 	permit, r, err := c.decide(ctx, ask)
 	if r != nil || err != nil {
 		return nil, r, err
 	}
-	return &portal{prepared: stmt, bound: msg.bound, permit: permit, formats: msg.results}, nil, nil
+	msg.portal.prepared, msg.portal.permit = stmt, permit
+	return msg.portal, nil, nil
 }
 
 func (c *clientLoop) describe(p piece) error {
-	var msg pgproto3.Describe
-	if err := msg.Decode(p.body()); err != nil {
+	kind, name, err := decodeNamed(p.body())
+	if err != nil {
 		return c.protocolError(err)
 	}
-	e := &entry{batch: c.batch}
-	switch msg.ObjectType {
+	var e *entry
+	switch kind {
 	case 'S':
-		e.kind = entryDescribeStatement
-		stmt, err := c.statements.lookup(msg.Name, c.batch)
+		stmt, err := c.statements.lookup(c.statements.name(name), c.batch)
 		if err != nil {
 			return err
 		}
+		e = c.newEntry(entryDescribeStatement)
 		e.prepared = stmt
 	case 'P':
-		e.kind = entryDescribePortal
-		pt, err := c.portals.lookup(msg.Name, c.batch)
+		pt, err := c.portals.lookup(c.portals.name(name), c.batch)
 		if err != nil {
 			return err
 		}
+		e = c.newEntry(entryDescribePortal)
 		e.portal = pt
 	default:
 		return refusal.New(refusal.Protocol, "a Describe names neither a statement nor a portal")
@@ -364,15 +367,16 @@ func (c *clientLoop) describe(p piece) error {
 }
 
 func (c *clientLoop) execute(ctx context.Context, p piece) error {
-	var msg pgproto3.Execute
-	if err := msg.Decode(p.body()); err != nil {
+	name, err := decodeExecute(p.body())
+	if err != nil {
 		return c.protocolError(err)
 	}
+	portalName := c.portals.name(name)
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
-	e := &entry{kind: entryExecute, batch: c.batch}
-	pt, err := c.portals.lookup(msg.Portal, c.batch)
+	e := c.newEntry(entryExecute)
+	pt, err := c.portals.lookup(portalName, c.batch)
 	if err != nil {
 		return err
 	}
@@ -383,7 +387,7 @@ func (c *clientLoop) execute(ctx context.Context, p piece) error {
 	if err != nil {
 		return err
 	}
-	ask := &Ask{Stage: StageExecute, Text: pt.prepared.text, Targets: targets, Bound: pt.bound, Permit: pt.permit, CanWait: c.canWait()}
+	ask := Ask{Stage: StageExecute, Text: pt.prepared.text, Targets: targets, Bound: pt.bound, Permit: pt.permit, CanWait: c.canWait()}
 	permit, r, err := c.decide(ctx, ask)
 	if err != nil {
 		return err
@@ -394,7 +398,7 @@ func (c *clientLoop) execute(ctx context.Context, p piece) error {
 		return nil
 	}
 	e.permit, e.portal, e.copyIn = permit, pt, copiesIn(targets)
-	c.describeFirst(pt, permit, msg.Portal)
+	c.describeFirst(pt, permit, portalName)
 	for _, apply := range effects {
 		apply(e)
 	}
@@ -418,16 +422,16 @@ func (c *clientLoop) describeFirst(pt *portal, permit *Permit, name string) {
 }
 
 func (c *clientLoop) closeName(p piece) error {
-	var msg pgproto3.Close
-	if err := msg.Decode(p.body()); err != nil {
+	kind, name, err := decodeNamed(p.body())
+	if err != nil {
 		return c.protocolError(err)
 	}
-	e := &entry{kind: entryClose, batch: c.batch}
-	switch msg.ObjectType {
+	e := c.newEntry(entryClose)
+	switch kind {
 	case 'S':
-		c.statements.change(msg.Name, change[prepared]{entry: e})
+		c.statements.change(c.statements.name(name), change[prepared]{entry: e})
 	case 'P':
-		c.portals.change(msg.Name, change[portal]{entry: e})
+		c.portals.change(c.portals.name(name), change[portal]{entry: e})
 	default:
 		return refusal.New(refusal.Protocol, "a Close names neither a statement nor a portal")
 	}
@@ -436,7 +440,7 @@ func (c *clientLoop) closeName(p piece) error {
 }
 
 func (c *clientLoop) sync(p piece) error {
-	c.queue.push(&entry{kind: entrySync, batch: c.batch})
+	c.queue.push(c.newEntry(entrySync))
 	c.out = append(c.out, p.data...)
 	c.endBatch()
 	c.unsynced = false
@@ -448,9 +452,9 @@ func (c *clientLoop) function(ctx context.Context, p piece) error {
 	if err != nil {
 		return c.protocolError(err)
 	}
-	e := &entry{kind: entryFunction, batch: c.batch}
+	e := c.newEntry(entryFunction)
 	stmt := c.cfg.Guard.Unknown("FUNCTION CALL")
-	ask := &Ask{
+	ask := Ask{
 		Stage: StageFunction, Text: &Text{Statements: []*Statement{stmt}}, Targets: []*Statement{stmt},
 		Bound: bound, CanWait: c.canWait(),
 	}
@@ -469,6 +473,18 @@ func (c *clientLoop) function(ctx context.Context, p piece) error {
 	}
 	c.endBatch()
 	return nil
+}
+
+// newEntry returns an entry of the batch. Those of a small batch share memory.
+func (c *clientLoop) newEntry(kind entryKind) *entry {
+	const few = 4
+	if len(c.entries) == 0 {
+		c.entries = make([]entry, few)
+	}
+	e := &c.entries[0]
+	c.entries = c.entries[1:]
+	e.kind, e.batch = kind, c.batch
+	return e
 }
 
 // forward queues an entry and passes its message on.
@@ -523,10 +539,18 @@ func (c *clientLoop) expectCopy(e *entry) error {
 // and no transaction is open.
 func (c *clientLoop) canWait() bool { return c.status.Load() == 'I' && !c.queue.executing() }
 
-// decide asks the guard.
-func (c *clientLoop) decide(ctx context.Context, ask *Ask) (*Permit, *refusal.Refusal, error) {
+// answer asks the guard.
+func (c *clientLoop) answer(ctx context.Context, ask Ask) (*Permit, *refusal.Refusal) {
+	c.ask = ask
+	permit, r := c.cfg.Guard.Decide(ctx, &c.ask)
+	c.ask = Ask{}
+	return permit, r
+}
+
+// decide asks the guard about what is to run.
+func (c *clientLoop) decide(ctx context.Context, ask Ask) (*Permit, *refusal.Refusal, error) {
 	c.deciding.Store(decidingNow)
-	permit, r := c.cfg.Guard.Decide(ctx, ask)
+	permit, r := c.answer(ctx, ask)
 	if c.deciding.Swap(decidingNothing) == decidingCancelled && r == nil {
 		if ask.Stage != StageBind {
 			c.queue.ignore(permit)

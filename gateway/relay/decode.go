@@ -38,16 +38,17 @@ func (c *cursorOf) int32() int32 {
 	return 0
 }
 
-func (c *cursorOf) string() string {
+func (c *cursorOf) string() string { return string(c.text()) }
+
+// text takes what comes before a zero byte, and that.
+func (c *cursorOf) text() []byte {
 	i := bytes.IndexByte(c.b, 0)
 	if i < 0 {
 		c.failed = true
 		c.b = nil
-		return ""
+		return nil
 	}
-	s := string(c.b[:i])
-	c.b = c.b[i+1:]
-	return s
+	return c.take(i + 1)[:i]
 }
 
 func (c *cursorOf) done(what string) error {
@@ -97,26 +98,64 @@ func decodeRow(body []byte) ([]string, error) {
 	return row, c.done("DataRow")
 }
 
-// bindMessage is a Bind. It keeps no reference to the message.
+// parseMessage is a Parse. It keeps no reference to the message.
+type parseMessage struct {
+	name, query string
+	types       []uint32 // of parameters, as declared
+}
+
+func decodeParse(body []byte) (parseMessage, error) {
+	c := cursorOf{b: body}
+	m := parseMessage{name: c.string(), query: c.string()}
+	if n := int(uint16(c.int16())); n > 0 && 4*n <= len(c.b) {
+		m.types = make([]uint32, n)
+		for i := range m.types {
+			m.types[i] = uint32(c.int32())
+		}
+	}
+	return m, c.done("Parse")
+}
+
+// decodeNamed reads the body of a Describe or Close: which kind of name, and
+// the name, a part of the message.
+func decodeNamed(body []byte) (kind byte, name []byte, err error) {
+	c := cursorOf{b: body}
+	if b := c.take(1); b != nil {
+		kind = b[0]
+	}
+	name = c.text()
+	return kind, name, c.done("Describe or Close")
+}
+
+// decodeExecute reads the name of the portal, a part of the message.
+func decodeExecute(body []byte) (name []byte, err error) {
+	c := cursorOf{b: body}
+	name = c.text()
+	c.take(4) // the most rows
+	return name, c.done("Execute")
+}
+
+// bindMessage is a Bind.
 type bindMessage struct {
-	portal, statement string
-	bound             *Bound
-	results           []int16 // formats of result columns, as sent
+	name, statement []byte  // parts of the message
+	portal          *portal // its parameters and formats, which keep no reference to the message
 }
 
 // decodeBind reads a Bind's body (names, parameter formats, parameters, result
 // formats).
 func decodeBind(body []byte) (bindMessage, error) {
 	c := cursorOf{b: body}
-	m := bindMessage{portal: c.string(), statement: c.string()}
-	few := &struct { // most have few parameters
+	m := bindMessage{name: c.text(), statement: c.text()}
+	made := &struct { // most have few parameters
+		portal portal
 		bound  Bound
 		values [4][]byte
 	}{}
-	m.bound = &few.bound
-	m.bound.Formats = c.int16s()
+	m.portal = &made.portal
+	m.portal.bound = &made.bound
+	made.bound.Formats = c.int16s()
 	c.b = bytes.Clone(c.b) // the values are kept
-	m.bound.Values = few.values[:0]
+	made.bound.Values = made.values[:0]
 	for range int(uint16(c.int16())) {
 		var value []byte
 		if length := c.int32(); length >= 0 {
@@ -125,9 +164,9 @@ func decodeBind(body []byte) (bindMessage, error) {
 		if c.failed {
 			break
 		}
-		m.bound.Values = append(m.bound.Values, value)
+		made.bound.Values = append(made.bound.Values, value)
 	}
-	m.results = c.int16s()
+	m.portal.formats = c.int16s()
 	return m, c.done("Bind")
 }
 

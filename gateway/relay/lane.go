@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"unsafe"
 
 	"github.com/posternhq/postern/gateway/internal/netloop"
 )
@@ -71,7 +72,7 @@ func (l *lane) leave() (back func()) {
 // buffers are buffers of one size, for whoever has something to put in.
 type buffers struct {
 	size int
-	pool sync.Pool
+	pool sync.Pool // of pointers to their first bytes
 }
 
 // scratch is for what a loop writes.
@@ -81,8 +82,8 @@ var scratch = buffers{size: 16 << 10}
 var full = buffers{size: maxIdleBuffer}
 
 func (b *buffers) get() []byte {
-	if p, ok := b.pool.Get().(*[]byte); ok {
-		return (*p)[:0]
+	if p, ok := b.pool.Get().(*byte); ok {
+		return unsafe.Slice(p, b.size)[:0]
 	}
 	return make([]byte, 0, b.size)
 }
@@ -90,8 +91,7 @@ func (b *buffers) get() []byte {
 // put takes a buffer of that size, and drops others.
 func (b *buffers) put(buf *[]byte) {
 	if cap(*buf) == b.size {
-		kept := *buf
-		b.pool.Put(&kept)
+		b.pool.Put(unsafe.SliceData(*buf)) // a slice itself would be copied to the heap
 	}
 	*buf = nil
 }

@@ -1,6 +1,9 @@
 package relay
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // reservedPrefix begins the names that belong to the gateway.
 const reservedPrefix = "_postern"
@@ -32,6 +35,7 @@ type names[T any] struct {
 }
 
 type slot[T any] struct {
+	name      string
 	committed *T
 	changes   []change[T] // pending, oldest first
 }
@@ -49,17 +53,23 @@ func newNames[T any](q *queue, flush func() error) *names[T] {
 	return &names[T]{queue: q, flush: flush, slots: map[string]*slot[T]{}}
 }
 
+// name returns a name that is a part of a message as one that is not.
+func (n *names[T]) name(part []byte) string {
+	if s := n.slots[string(part)]; s != nil {
+		return s.name
+	}
+	return string(part)
+}
+
 // change records a pending change.
 func (n *names[T]) change(name string, c change[T]) {
 	s := n.slots[name]
 	if s == nil {
-		s = &slot[T]{}
-		n.slots[name] = s
+		s = &slot[T]{name: name}
+	} else {
+		n.settle(s)
 	}
-	n.settle(name, s)
-	if n.slots[name] == nil { // settled to nothing
-		n.slots[name] = s
-	}
+	n.slots[name] = s // also if it has settled to nothing
 	s.changes = append(s.changes, c)
 }
 
@@ -71,7 +81,7 @@ func (n *names[T]) lookup(name string, batch uint64) (*T, error) {
 	if s == nil {
 		return nil, nil
 	}
-	n.settle(name, s)
+	n.settle(s)
 	if len(s.changes) == 0 {
 		return s.committed, nil
 	}
@@ -86,17 +96,18 @@ func (n *names[T]) lookup(name string, batch uint64) (*T, error) {
 	if _, open := n.queue.await(last.entry); !open {
 		return nil, errSessionOver
 	}
-	n.settle(name, s)
+	n.settle(s)
 	return s.committed, nil
 }
 
 // settle applies the changes whose outcome is known.
-func (n *names[T]) settle(name string, s *slot[T]) {
-	for len(s.changes) > 0 {
-		c := s.changes[0]
+func (n *names[T]) settle(s *slot[T]) {
+	known := 0
+	for known < len(s.changes) {
+		c := s.changes[known]
 		r := n.queue.outcome(c.entry, c.index)
 		if r == pending {
-			return
+			break
 		}
 		switch {
 		case r == succeeded:
@@ -104,10 +115,11 @@ func (n *names[T]) settle(name string, s *slot[T]) {
 		case r == failed && c.always:
 			s.committed = nil
 		}
-		s.changes = s.changes[1:]
+		known++
 	}
-	if s.committed == nil {
-		delete(n.slots, name)
+	s.changes = slices.Delete(s.changes, 0, known)
+	if s.committed == nil && len(s.changes) == 0 {
+		delete(n.slots, s.name)
 	}
 }
 
@@ -121,7 +133,7 @@ func (n *names[T]) forgetAll(e *entry, index int) {
 // purge forgets the settled names that gone reports.
 func (n *names[T]) purge(gone func(*T) bool) {
 	for name, s := range n.slots {
-		n.settle(name, s)
+		n.settle(s)
 		if len(s.changes) == 0 && s.committed != nil && gone(s.committed) {
 			delete(n.slots, name)
 		}

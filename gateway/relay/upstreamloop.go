@@ -25,6 +25,7 @@ type upstreamLoop struct {
 	partial bool   // passed ends within a message
 	done    bool   // an outcome was reported since the last flush
 	discard bool   // the rest of a message in pieces is dropped
+	tag     string // the last command tag
 }
 
 func newUpstreamLoop(s *Session) *upstreamLoop {
@@ -463,7 +464,7 @@ func (u *upstreamLoop) report(e *entry, p piece) {
 	o := Outcome{Index: e.index, Kind: OutcomeDone, Rows: e.rows, Bytes: e.bytes}
 	switch p.typ {
 	case 'C':
-		o.Tag = string(bytes.TrimSuffix(p.body(), []byte{0}))
+		o.Tag = u.commandTag(bytes.TrimSuffix(p.body(), []byte{0}))
 	case 's':
 		o.Kind = OutcomeSuspended
 	}
@@ -473,6 +474,14 @@ func (u *upstreamLoop) report(e *entry, p piece) {
 	e.finished = e.kind != entryQuery
 	u.cfg.Guard.Finished(e.permit, o)
 	u.done = true
+}
+
+// commandTag returns a tag as a string: for the most part the same as the last.
+func (u *upstreamLoop) commandTag(tag []byte) string {
+	if u.tag != string(tag) {
+		u.tag = string(tag)
+	}
+	return u.tag
 }
 
 func (u *upstreamLoop) stopTimer(e *entry) {
