@@ -342,7 +342,9 @@ func (f *fleet) writeLoop(ctx context.Context, writer int) {
 func (f *fleet) publishLoop(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		if err := f.publish(ctx, n); err != nil && ctx.Err() == nil {
-			if status, _ := controlclient.Status(err); status != 0 && status != http.StatusServiceUnavailable && status != http.StatusPreconditionFailed {
+			switch status, _ := controlclient.Status(err); status {
+			case 0, http.StatusServiceUnavailable, http.StatusPreconditionFailed, http.StatusTooManyRequests:
+			default:
 				f.t.Errorf("publish: %v", err)
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -39,8 +39,10 @@ type site struct {
 	replica *replica
 	client  *controlclient.Client
 
+	adopted    atomic.Pointer[livepolicy.Policy] // by every live session
 	statements atomic.Int64
 	denials    atomic.Int64
+	held       atomic.Int64 // decisions, against the one policy that was in force
 }
 
 // policy is one of two that alternate. Each is of two halves, an identity's
@@ -111,6 +113,9 @@ func TestOldOrNew(t *testing.T) {
 	if s.denials.Load() == 0 || s.denials.Load() == s.statements.Load() {
 		t.Errorf("of %d statements %d were denied: the policies did not alternate", s.statements.Load(), s.denials.Load())
 	}
+	if s.held.Load() < s.statements.Load()/4 {
+		t.Errorf("of %d statements only %d could be held against one policy", s.statements.Load(), s.held.Load())
+	}
 	t.Logf("%d statements, %d of them denied, each by a whole policy", s.statements.Load(), s.denials.Load())
 }
 
@@ -134,7 +139,7 @@ func (s *site) start() {
 		for ctx.Err() == nil {
 			release, sealed, err := source.Next(ctx, s.gateway.Live().Status().Release)
 			if err == nil {
-				_, err = s.gateway.Live().Apply(release, sealed)
+				err = s.apply(release, sealed)
 			}
 			if err != nil {
 				time.Sleep(50 * time.Millisecond)
@@ -144,8 +149,17 @@ func (s *site) start() {
 	s.Cleanup(func() { stop(); following.Wait() })
 }
 
-// traffic reads and writes in turn, and holds each decision against the
-// policies that were in force while it was made.
+// apply returns when every live session has adopted the policy.
+func (s *site) apply(release, sealed []byte) error {
+	p, err := s.gateway.Live().Apply(release, sealed)
+	if err == nil {
+		s.adopted.Store(p)
+	}
+	return err
+}
+
+// traffic reads and writes in turn, and holds each decision against the policy
+// that was in force before, meanwhile and after.
 func (s *site) traffic(ctx context.Context, conn *pgx.Conn) {
 	for ctx.Err() == nil {
 		if _, err := conn.Exec(context.Background(), "SELECT count(*) FROM t"); err != nil {
@@ -165,16 +179,26 @@ func (s *site) traffic(ctx context.Context, conn *pgx.Conn) {
 		case !allowed:
 			s.denials.Add(1)
 		}
-		if before == after && allowed != (before == 1) {
-			s.Errorf("under a policy of parity %d a write was allowed: %v", before, allowed)
+		if before == nil || before != after {
+			continue // either may have decided
+		}
+		s.held.Add(1)
+		if allowed != (len(before.Program.Policy().QueryRules) == 2) {
+			s.Errorf("under the policy of revision %d a write was allowed: %v", before.Release.Revision, allowed)
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// inForce is the parity of the policy in force.
-func (s *site) inForce() int { return len(s.gateway.Live().Current().Program.Policy().QueryRules) - 1 }
+// inForce is the policy that every session decides by, nil while one takes the
+// place of another.
+func (s *site) inForce() *livepolicy.Policy {
+	if p := s.adopted.Load(); p == s.gateway.Live().Current() {
+		return p
+	}
+	return nil
+}
 
 func (s *site) live() api.Release {
 	s.Helper()
