@@ -5,113 +5,28 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"unicode/utf8"
 )
-
-// canonicalVersion is the version of the canonical encoding. It is the first
-// member of every canonical policy.
-const canonicalVersion = 1
-
-// canonicalPolicy is the canonical encoding's shape: encoding/json writes maps
-// with sorted keys and struct fields in declaration order.
-type canonicalPolicy struct {
-	Version         int                      `json:"version"`
-	ApprovalGroups  map[string]ApprovalGroup `json:"approval_group"`
-	Gateways        map[string]Gateway       `json:"gateway"`
-	Identities      map[string]Identity      `json:"identity"`
-	MaskingPolicies map[string]MaskingPolicy `json:"masking_policy"`
-	QueryRules      map[string]QueryRule     `json:"query_rule"`
-}
-
-// Canonical returns the canonical encoding of p, the bytes that are signed and
-// digested: one JSON object without insignificant space, UTF-8 and without
-// HTML escapes; a "version" of 1; then a member for each kind holding the
-// objects keyed by name, keys sorted; each object with every attribute present,
-// defaults explicit, sets sorted. It holds no time, no tool version and no
-// secret. Two policies that mean the same have the same encoding. An error
-// names a duplicate object, or text that is not UTF-8 and so has no encoding.
-func (p *Policy) Canonical() ([]byte, error) {
-	s := p.Sorted()
-	if err := encodable(s.Objects()); err != nil {
-		return nil, err
-	}
-	c := canonicalPolicy{Version: canonicalVersion}
-	err := errors.Join(
-		keyed(&c.ApprovalGroups, s.ApprovalGroups),
-		keyed(&c.Gateways, s.Gateways),
-		keyed(&c.Identities, s.Identities),
-		keyed(&c.MaskingPolicies, s.MaskingPolicies),
-		keyed(&c.QueryRules, s.QueryRules),
-	)
-	if err != nil {
-		return nil, err
-	}
-	return compactJSON(c)
-}
-
-// ParseCanonical is the inverse of [Policy.Canonical]. It accepts nothing but
-// canonical bytes: re-encoding the result gives data again.
-func ParseCanonical(data []byte) (Policy, error) {
-	var c canonicalPolicy
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(&c)
-	// The version first: a newer one may have attributes that this one lacks.
-	if v := versionOf(data); v != canonicalVersion {
-		return Policy{}, fmt.Errorf("read canonical policy: version %d is not supported, want %d: what made it and this program are of different versions of Postern", v, canonicalVersion)
-	}
-	if err != nil {
-		return Policy{}, fmt.Errorf("read canonical policy: %w; a newer version of Postern may have made it", err)
-	}
-	p := Policy{
-		ApprovalGroups:  unkeyed(c.ApprovalGroups, func(o *ApprovalGroup, n string) { o.Name = n }),
-		Gateways:        unkeyed(c.Gateways, func(o *Gateway, n string) { o.Name = n }),
-		Identities:      unkeyed(c.Identities, func(o *Identity, n string) { o.Name = n }),
-		MaskingPolicies: unkeyed(c.MaskingPolicies, func(o *MaskingPolicy, n string) { o.Name = n }),
-		QueryRules:      unkeyed(c.QueryRules, func(o *QueryRule, n string) { o.Name = n }),
-	}
-	p = p.Sorted()
-	again, err := p.Canonical()
-	if err != nil {
-		return Policy{}, fmt.Errorf("read canonical policy: %w", err)
-	}
-	if !bytes.Equal(again, data) {
-		return Policy{}, errors.New("read canonical policy: the encoding is not canonical")
-	}
-	return p, nil
-}
-
-// versionOf is the version that an encoding says it has, and this program's if
-// it is not JSON.
-func versionOf(data []byte) int {
-	var head struct {
-		Version int `json:"version"`
-	}
-	if json.Unmarshal(data, &head) != nil {
-		return canonicalVersion
-	}
-	return head.Version
-}
 
 // Digest returns "sha256:" and the hexadecimal SHA-256 of the canonical
 // encoding. It is the same in plan, apply and gateway.
 func (p *Policy) Digest() (string, error) {
-	data, err := p.Canonical()
-	if err != nil {
+	s, sum := p.Sorted(), sha256.New()
+	if err := s.encode(sum, func() {}); err != nil {
 		return "", err
 	}
-	return DigestBytes(data), nil
+	return digestText(sum.Sum(nil)), nil
 }
 
 // DigestBytes returns "sha256:" and the hexadecimal SHA-256 of data.
 func DigestBytes(data []byte) string {
 	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return digestText(sum[:])
 }
+
+func digestText(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
 
 // Definition returns the canonical encoding of one object: its attributes
 // with defaults explicit, without its kind and name.
@@ -123,10 +38,14 @@ func Definition(o Object) ([]byte, error) {
 	if len(objects) != 1 {
 		return nil, fmt.Errorf("encode object: unknown type %T", o)
 	}
-	if err := encodable(objects); err != nil {
+	if err := encodable(objects, func() {}); err != nil {
 		return nil, err
 	}
-	return compactJSON(objects[0])
+	e := newEncoder()
+	if err := e.value(objects[0]); err != nil {
+		return nil, err
+	}
+	return e.out.Bytes(), nil
 }
 
 // ParseDefinition is the inverse of [Definition]. Attributes that are absent
@@ -168,9 +87,10 @@ func newObject(kind Kind, name string) (Object, error) {
 
 // encodable returns an error if a text would not survive the encoding: JSON
 // replaces what is not UTF-8, and two policies would share one digest.
-func encodable(objects []Object) error {
+func encodable(objects []Object, yield func()) error {
 	var problems []Problem
 	for _, o := range objects {
+		yield()
 		c := checker{problems: &problems, kind: o.ObjectKind(), name: o.ObjectName()}
 		c.texts(reflect.ValueOf(o).Elem(), "")
 		if !utf8.ValidString(o.ObjectName()) {
@@ -181,39 +101,4 @@ func encodable(objects []Object) error {
 		return fmt.Errorf("encode policy: %s: %s", problems[0].Path, problems[0].Summary)
 	}
 	return nil
-}
-
-func keyed[T any, P interface {
-	*T
-	Object
-}](into *map[string]T, objects []T) error {
-	*into = make(map[string]T, len(objects))
-	var errs []error
-	for i := range objects {
-		o := P(&objects[i])
-		if _, dup := (*into)[o.ObjectName()]; dup {
-			errs = append(errs, fmt.Errorf("two objects are named %s %q", o.ObjectKind(), o.ObjectName()))
-		}
-		(*into)[o.ObjectName()] = objects[i]
-	}
-	return errors.Join(errs...)
-}
-
-func unkeyed[T any](objects map[string]T, setName func(*T, string)) []T {
-	out := make([]T, 0, len(objects))
-	for name, o := range objects {
-		setName(&o, name)
-		out = append(out, o)
-	}
-	return out
-}
-
-func compactJSON(v any) ([]byte, error) {
-	var buf strings.Builder
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, fmt.Errorf("encode policy: %w", err)
-	}
-	return []byte(strings.TrimSuffix(buf.String(), "\n")), nil
 }

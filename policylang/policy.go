@@ -269,29 +269,32 @@ func find[T any, P interface {
 // sorted by name, sets sorted and without duplicates. It shares nothing with p.
 func (p *Policy) Sorted() Policy {
 	return Policy{
-		Gateways:        sortedObjects(p.Gateways, withGatewayDefaults),
-		Identities:      sortedObjects(p.Identities, withIdentityDefaults),
-		QueryRules:      sortedObjects(p.QueryRules, withQueryRuleDefaults),
-		MaskingPolicies: sortedObjects(p.MaskingPolicies, withMaskingPolicyDefaults),
-		ApprovalGroups:  sortedObjects(p.ApprovalGroups, withApprovalGroupDefaults),
+		Gateways:        sortedObjects(p.Gateways, setGatewayDefaults),
+		Identities:      sortedObjects(p.Identities, setIdentityDefaults),
+		QueryRules:      sortedObjects(p.QueryRules, setQueryRuleDefaults),
+		MaskingPolicies: sortedObjects(p.MaskingPolicies, setMaskingPolicyDefaults),
+		ApprovalGroups:  sortedObjects(p.ApprovalGroups, setApprovalGroupDefaults),
 	}
 }
 
 func sortedObjects[T any, P interface {
 	*T
 	Object
-}](objects []T, withDefaults func(T) T) []T {
-	out := make([]T, len(objects))
-	for i, o := range objects {
-		out[i] = withDefaults(o)
+}](objects []T, setDefaults func(*T)) []T {
+	order := make([]*T, len(objects)) // objects are large
+	for i := range objects {
+		order[i] = &objects[i]
 	}
-	slices.SortStableFunc(out, func(a, b T) int {
-		return strings.Compare(P(&a).ObjectName(), P(&b).ObjectName())
-	})
+	slices.SortStableFunc(order, func(a, b *T) int { return strings.Compare(P(a).ObjectName(), P(b).ObjectName()) })
+	out := make([]T, len(objects))
+	for i, o := range order {
+		out[i] = *o
+		setDefaults(&out[i])
+	}
 	return out
 }
 
-func withGatewayDefaults(g Gateway) Gateway {
+func setGatewayDefaults(g *Gateway) {
 	setDefault(&g.DefaultEffect, EffectDeny)
 	setDefault(&g.Unparsed, "deny")
 	setDefault(&g.Upstream.Port, 5432)
@@ -304,23 +307,20 @@ func withGatewayDefaults(g Gateway) Gateway {
 	issuers := append([]Issuer{}, g.Issuers...)
 	slices.SortStableFunc(issuers, func(a, b Issuer) int { return strings.Compare(a.Name, b.Name) })
 	g.Issuers = issuers
-	return g
 }
 
-func withIdentityDefaults(i Identity) Identity {
+func setIdentityDefaults(i *Identity) {
 	i.Groups = sortedSet(i.Groups)
-	return i
 }
 
-func withQueryRuleDefaults(r QueryRule) QueryRule {
+func setQueryRuleDefaults(r *QueryRule) {
 	setDefault(&r.Mode, ModeEnforce)
 	if r.Effect == EffectHold {
 		setDefault(&r.HoldMode, "wait")
 	}
-	return r
 }
 
-func withMaskingPolicyDefaults(m MaskingPolicy) MaskingPolicy {
+func setMaskingPolicyDefaults(m *MaskingPolicy) {
 	m.Columns = sortedSet(m.Columns)
 	if m.Detect = sortedSet(m.Detect); len(m.Detect) == 0 {
 		m.Detect = nil // policies that don't use it keep their digest
@@ -337,14 +337,12 @@ func withMaskingPolicyDefaults(m MaskingPolicy) MaskingPolicy {
 	setDefault(&m.Order, KnobDeny)
 	setDefault(&m.Group, KnobDeny)
 	setDefault(&m.Count, KnobDeny)
-	return m
 }
 
-func withApprovalGroupDefaults(a ApprovalGroup) ApprovalGroup {
+func setApprovalGroupDefaults(a *ApprovalGroup) {
 	a.Members = sortedSet(a.Members)
 	setDefault(&a.Required, 1)
 	setDefault(&a.ExpiresIn, "15m")
-	return a
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -23,10 +23,16 @@ const maxIdentifierLength = 63
 // where they stand. It does not read conditions. Paths with an index, such as
 // columns[1], count in the order of p's own slices. No problem ever quotes a
 // gateway's credentials.
-func (p *Policy) Validate() []Problem {
+func (p *Policy) Validate() []Problem { return p.ValidateAside(func() {}) }
+
+// ValidateAside is [Policy.Validate] for who has something more urgent to do: it
+// calls yield between objects.
+func (p *Policy) ValidateAside(yield func()) []Problem {
 	var problems []Problem
-	seen := map[objectKey]bool{}
-	for _, o := range p.Objects() {
+	objects := p.Objects()
+	seen := make(map[objectKey]bool, len(objects))
+	for _, o := range objects {
+		yield()
 		c := checker{problems: &problems, kind: o.ObjectKind(), name: o.ObjectName()}
 		c.object(o, seen)
 		switch o := o.(type) {

@@ -323,7 +323,11 @@ func (l *Live) verify(s sealed, old *Policy) (*Policy, error) {
 	if old != nil && release.Revision == old.Release.Revision {
 		return old, nil
 	}
-	policy, info, err := bundle.OpenReleased(s.bundle, release, l.trusted)
+	yield := func() {} // nobody is served before there is a policy
+	if old != nil {
+		yield = new(pacer).yield
+	}
+	policy, info, err := bundle.OpenReleasedAside(s.bundle, release, l.trusted, yield)
 	if err != nil {
 		return nil, err
 	}
@@ -336,7 +340,7 @@ func (l *Live) verify(s sealed, old *Policy) (*Policy, error) {
 		p.Program = old.Program
 		return p, nil
 	}
-	program, problems := compile.Aside(policy, l.cfg.Gateway)
+	program, problems := compile.Aside(policy, l.cfg.Gateway, info.Digest, yield)
 	if program == nil || policylang.HasErrors(problems) {
 		return nil, &CompileError{Problems: problems}
 	}

@@ -68,11 +68,15 @@ func Seal(p *policylang.Policy, s Signer) ([]byte, error) {
 // [ErrWrongType], [ErrUnknownKey], [ErrRevokedKey], [ErrSignature] and
 // [ErrPayload].
 func Open(data []byte, trusted KeyRing) (policylang.Policy, Info, error) {
+	return openAside(data, trusted, func() {})
+}
+
+func openAside(data []byte, trusted KeyRing, yield func()) (policylang.Policy, Info, error) {
 	e, err := open(TypeBundle, data, MaxBundleSize, trusted)
 	if err != nil {
 		return policylang.Policy{}, Info{}, fmt.Errorf("open bundle: %w", err)
 	}
-	p, err := policylang.ParseCanonical(e.payload)
+	p, err := policylang.ParseCanonicalAside(e.payload, yield)
 	if err != nil {
 		return policylang.Policy{}, Info{}, fmt.Errorf("open bundle: %w: %w", ErrPayload, err)
 	}
@@ -82,7 +86,13 @@ func Open(data []byte, trusted KeyRing) (policylang.Policy, Info, error) {
 // OpenReleased is [Open] for the bundle that r names: any other, however well
 // signed, is refused with [ErrWrongBundle].
 func OpenReleased(data []byte, r Release, trusted KeyRing) (policylang.Policy, Info, error) {
-	p, info, err := Open(data, trusted)
+	return OpenReleasedAside(data, r, trusted, func() {})
+}
+
+// OpenReleasedAside is [OpenReleased] for who has something more urgent to do,
+// as a gateway has: it calls yield between small pieces of work.
+func OpenReleasedAside(data []byte, r Release, trusted KeyRing, yield func()) (policylang.Policy, Info, error) {
+	p, info, err := openAside(data, trusted, yield)
 	if err != nil {
 		return policylang.Policy{}, Info{}, err
 	}

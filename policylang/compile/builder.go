@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,8 @@ import (
 type builder struct {
 	policy   policylang.Policy // sorted
 	workers  int               // that compile expressions
+	yield    func()            // is called between small pieces of work
+	places   []place
 	exprs    map[expression]*compiled
 	problems []policylang.Problem
 }
@@ -33,17 +34,18 @@ type place struct {
 // compileConditions compiles every expression of the policy, each text once,
 // and collects the problems at each place.
 func (b *builder) compileConditions() {
-	places := b.places()
-	b.exprs = make(map[expression]*compiled, len(places))
-	var work []expression
-	for _, p := range places {
+	b.places = places(&b.policy)
+	b.exprs = make(map[expression]*compiled, len(b.places))
+	all := make([]compiled, 0, len(b.places))
+	for _, p := range b.places {
 		if _, seen := b.exprs[p.expression]; !seen {
-			b.exprs[p.expression] = new(compiled)
-			work = append(work, p.expression)
+			all = append(all, compiled{expression: p.expression})
+			b.exprs[p.expression] = &all[len(all)-1]
 		}
 	}
-	b.compileAll(work)
-	for _, p := range places {
+	b.compileAll(all)
+	for _, p := range b.places {
+		b.yield()
 		for _, problem := range b.exprs[p.expression].problems {
 			problem.Path.Kind, problem.Path.Name, problem.Path.Attr = p.path.Kind, p.path.Name, p.path.Attr
 			b.problems = append(b.problems, problem)
@@ -52,60 +54,63 @@ func (b *builder) compileConditions() {
 }
 
 // compileAll compiles on several processors: type-checking is most of the work.
-// It gives way after each expression, so that in a gateway the statements that
-// run meanwhile wait for one expression and not for the scheduler's time slice.
-func (b *builder) compileAll(work []expression) {
+func (b *builder) compileAll(all []compiled) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	var compiler condition.Compiler
-	for range min(b.workers, len(work)) {
-		workers.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(work) {
-					return
-				}
-				*b.exprs[work[i]] = compileOne(&compiler, work[i])
-				runtime.Gosched()
-			}
-		})
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
+			all[i].compile(&compiler)
+			b.yield()
+		}
 	}
+	for range min(b.workers, len(all)) - 1 {
+		workers.Go(work)
+	}
+	work()
 	workers.Wait()
 }
 
-func compileOne(compiler *condition.Compiler, e expression) compiled {
-	var c compiled
-	switch e.kind {
+// compiled is an expression and what it was compiled to, shared by all objects
+// that have its text.
+type compiled struct {
+	expression
+	condition *condition.Condition
+	value     *condition.Expression
+	problems  []policylang.Problem
+}
+
+func (c *compiled) compile(compiler *condition.Compiler) {
+	switch c.kind {
 	case condition.KindRule, condition.KindMask, condition.KindIdentity:
-		c.condition, c.problems = compiler.Compile(e.kind, e.text)
+		c.condition, c.problems = compiler.Compile(c.kind, c.text)
 	case condition.KindNameFrom, condition.KindGroupsFrom:
-		c.value, c.problems = compiler.CompileExpression(e.kind, e.text)
+		c.value, c.problems = compiler.CompileExpression(c.kind, c.text)
 	}
-	return c
 }
 
 // places lists every expression that is not empty: whether one may be is
 // Validate's to say.
-func (b *builder) places() []place {
-	var out []place
+func places(p *policylang.Policy) []place {
+	out := make([]place, 0, 3*len(p.Identities)+len(p.MaskingPolicies)+len(p.QueryRules))
 	add := func(kind condition.Kind, text string, path policylang.Path) {
 		if text != "" {
 			out = append(out, place{expression{kind, text}, path})
 		}
 	}
-	for i := range b.policy.Identities {
-		o := &b.policy.Identities[i]
+	for i := range p.Identities {
+		o := &p.Identities[i]
 		path := policylang.Path{Kind: policylang.KindIdentity, Name: o.Name}
 		add(condition.KindIdentity, o.When, at(path, "when"))
 		add(condition.KindNameFrom, o.NameFrom, at(path, "name_from"))
 		add(condition.KindGroupsFrom, o.GroupsFrom, at(path, "groups_from"))
 	}
-	for i := range b.policy.MaskingPolicies {
-		o := &b.policy.MaskingPolicies[i]
+	for i := range p.MaskingPolicies {
+		o := &p.MaskingPolicies[i]
 		add(condition.KindMask, o.Unless, at(policylang.Path{Kind: policylang.KindMaskingPolicy, Name: o.Name}, "unless"))
 	}
-	for i := range b.policy.QueryRules {
-		o := &b.policy.QueryRules[i]
+	for i := range p.QueryRules {
+		o := &p.QueryRules[i]
 		add(condition.KindRule, o.When, at(policylang.Path{Kind: policylang.KindQueryRule, Name: o.Name}, "when"))
 	}
 	return out

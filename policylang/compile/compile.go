@@ -38,7 +38,6 @@ import (
 	"runtime"
 
 	"github.com/posternhq/postern/policylang"
-	"github.com/posternhq/postern/policylang/condition"
 )
 
 // Program is a compiled policy. It is immutable.
@@ -65,18 +64,19 @@ type Program struct {
 // error. With an empty gateway the whole policy is checked, and the program
 // decides as a gateway that denies by default.
 func Compile(p policylang.Policy, gateway string) (*Program, []policylang.Problem) {
-	return compileOn(p, gateway, runtime.GOMAXPROCS(0))
+	return compileOn(p, gateway, "", runtime.GOMAXPROCS(0), func() {})
 }
 
-// Aside is [Compile] on half of the processors, for who has something
-// more urgent to do than to wait for it.
-func Aside(p policylang.Policy, gateway string) (*Program, []policylang.Problem) {
-	return compileOn(p, gateway, max(1, runtime.GOMAXPROCS(0)/2))
+// Aside is [Compile] on one processor, for who has something more urgent to do
+// than to wait for it: between pieces of work of some ten microseconds it calls
+// yield, which may sleep. The digest is the policy's, which its bundle has told.
+func Aside(p policylang.Policy, gateway, digest string, yield func()) (*Program, []policylang.Problem) {
+	return compileOn(p, gateway, digest, 1, yield)
 }
 
-func compileOn(p policylang.Policy, gateway string, workers int) (*Program, []policylang.Problem) {
-	problems := p.Validate()
-	b := builder{policy: p.Sorted(), workers: workers}
+func compileOn(p policylang.Policy, gateway, digest string, workers int, yield func()) (*Program, []policylang.Problem) {
+	problems := p.ValidateAside(yield)
+	b := builder{policy: p.Sorted(), workers: workers, yield: yield}
 	b.compileConditions()
 	problems = append(problems, b.problems...)
 	if gateway != "" {
@@ -92,7 +92,7 @@ func compileOn(p policylang.Policy, gateway string, workers int) (*Program, []po
 		return nil, problems
 	}
 	problems = append(problems, b.ineffective()...)
-	program, err := b.program(gateway)
+	program, err := b.program(gateway, digest)
 	if err != nil {
 		return nil, append(problems, policylang.Problem{Summary: err.Error()})
 	}
@@ -127,10 +127,12 @@ func (p *Program) Decide(r policylang.Request) *policylang.Decision {
 	return p.Evaluator(r.Subject, r.Session).Decide(r.Facts, r.Now)
 }
 
-func (b *builder) program(gateway string) (*Program, error) {
-	digest, err := b.policy.Digest()
-	if err != nil {
-		return nil, fmt.Errorf("digest policy: %w", err)
+func (b *builder) program(gateway, digest string) (*Program, error) {
+	if digest == "" {
+		var err error
+		if digest, err = b.policy.Digest(); err != nil {
+			return nil, fmt.Errorf("digest policy: %w", err)
+		}
 	}
 	p := &Program{policy: b.policy, digest: digest, fallback: policylang.EffectDeny, always: policylang.Decision{Effect: policylang.EffectAllow}}
 	if g, ok := p.policy.Gateway(gateway); ok {
@@ -141,16 +143,9 @@ func (b *builder) program(gateway string) (*Program, error) {
 		return nil, err
 	}
 	p.rules = rules
-	p.indexRules(frequency)
+	p.indexRules(frequency, b.yield)
 	p.masks = b.masks()
 	p.identities = b.directory()
-	p.session = newSessionAtoms(p.rules, p.masks)
+	p.session = newSessionAtoms(p.rules, p.masks, b.yield)
 	return p, nil
-}
-
-// compiled is a compiled expression, shared by all objects that have its text.
-type compiled struct {
-	condition *condition.Condition
-	value     *condition.Expression
-	problems  []policylang.Problem
 }

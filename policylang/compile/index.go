@@ -35,9 +35,10 @@ const maxCommon = 16
 
 // indexRules makes the index that all classes share, and lists the rules that do not
 // grant, which an opaque statement meets one and all.
-func (p *Program) indexRules(frequency map[condition.Key]int) {
+func (p *Program) indexRules(frequency map[condition.Key]int, yield func()) {
 	p.index = newRuleIndex()
 	for i := range p.rules {
+		yield()
 		r := &p.rules[i]
 		if !r.grants() {
 			p.strict = append(p.strict, int32(i))

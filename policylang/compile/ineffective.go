@@ -15,6 +15,7 @@ func (b *builder) ineffective() []policylang.Problem {
 	for i := range b.policy.QueryRules {
 		r := &b.policy.QueryRules[i]
 		c := b.condition(condition.KindRule, r.When)
+		b.yield()
 		if c.Never() {
 			problems = append(problems, warning(r, "the rule never matches: parts of its condition exclude each other", "Mend the condition or remove the rule."))
 			continue
@@ -24,7 +25,7 @@ func (b *builder) ineffective() []policylang.Problem {
 		}
 	}
 	shadow := func(effect, by policylang.Effect, done string) {
-		implications(byEffect[effect], byEffect[by], func(narrow, wide int) bool {
+		implications(b.yield, byEffect[effect], byEffect[by], func(narrow, wide int) bool {
 			problems = append(problems, warning(&b.policy.QueryRules[narrow],
 				fmt.Sprintf("the rule has no effect: rule %q %s every statement that it matches", b.policy.QueryRules[wide].Name, done),
 				"Narrow the other rule, or remove this one."))
@@ -52,13 +53,16 @@ func warning(r *policylang.QueryRule, summary, advice string) policylang.Problem
 func (b *builder) unknownNames() []policylang.Problem {
 	known := b.knownNames()
 	var problems []policylang.Problem
-	for _, p := range b.places() {
+	var constants []condition.Key
+	for _, p := range b.places {
 		c := b.exprs[p.expression].condition
 		if c == nil {
 			continue
 		}
+		b.yield()
 		for _, j := range c.Conjuncts() {
-			for _, v := range j.Constants() {
+			constants = j.AppendConstants(constants[:0])
+			for _, v := range constants {
 				names, checked := known[v.Source]
 				if !checked || names.has[v.Value] {
 					continue

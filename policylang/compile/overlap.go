@@ -1,7 +1,10 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/condition"
@@ -22,7 +25,7 @@ func (b *builder) identityOverlaps() []policylang.Problem {
 	}
 	var problems []policylang.Problem
 	reported := make(map[[2]int]bool)
-	implications(all, all, func(narrow, wide int) bool {
+	implications(b.yield, all, all, func(narrow, wide int) bool {
 		if narrow == wide {
 			return false
 		}
@@ -49,18 +52,25 @@ type implied struct {
 
 // implications calls yield with the objects of each pair in which the first
 // condition provably implies the second, in the order of narrow, until the
-// bound is reached. When yield returns true the rest of the first's pairs are
+// bound is reached, and pause between pieces of work. When yield returns true the rest of the first's pairs are
 // left out.
-func implications(narrow, wide []implied, yield func(narrow, wide int) bool) {
-	frequency := make(map[string]int)
+func implications(pause func(), narrow, wide []implied, yield func(narrow, wide int) bool) {
+	if len(narrow) == 0 || len(wide) == 0 {
+		return
+	}
+	frequency := make(map[condition.Key]int, len(narrow))
+	var marks []condition.Key
 	for _, n := range narrow {
-		for _, m := range n.marks() {
+		pause()
+		marks = n.appendMarks(marks[:0])
+		for _, m := range marks {
 			frequency[m]++
 		}
 	}
-	index := make(map[string][]int)
+	index := make(map[condition.Key][]int, len(wide))
 	var everywhere []int
 	for i, w := range wide {
+		pause()
 		anchors := w.anchors(frequency)
 		if anchors == nil {
 			everywhere = append(everywhere, i)
@@ -71,47 +81,48 @@ func implications(narrow, wide []implied, yield func(narrow, wide int) bool) {
 	}
 	left := maxComparisons
 	for _, n := range narrow {
+		pause()
 		if n.condition.Never() {
 			continue
 		}
-		for _, list := range n.candidates(index, everywhere) {
-			done := false
+		// try reports whether the rest of n's pairs are left out.
+		try := func(list []int) bool {
 			for _, j := range list {
 				if left--; left < 0 {
-					return
+					return true
 				}
-				if done = n.condition.Implies(wide[j].condition) && yield(n.object, wide[j].object); done {
-					break
+				if n.condition.Implies(wide[j].condition) && yield(n.object, wide[j].object) {
+					return true
 				}
 			}
-			if done {
-				break
-			}
+			return false
+		}
+		marks = n.appendMarks(marks[:0])
+		done := try(everywhere)
+		for i := 0; i < len(marks) && !done; i++ {
+			done = try(index[marks[i]])
+		}
+		if left < 0 {
+			return
 		}
 	}
 }
 
-// candidates lists what the condition may imply, some perhaps twice.
-func (n implied) candidates(index map[string][]int, everywhere []int) [][]int {
-	lists := [][]int{everywhere}
-	for _, m := range n.marks() {
-		lists = append(lists, index[m])
-	}
-	return lists
-}
-
-func (n implied) marks() []string {
-	var marks []string
+// appendMarks appends the marks of the condition, each once, in order.
+func (n implied) appendMarks(into []condition.Key) []condition.Key {
 	for _, j := range n.condition.Conjuncts() {
-		marks = append(marks, j.Marks()...)
+		into = j.AppendMarks(into)
 	}
-	return sortedSet(marks)
+	slices.SortFunc(into, func(a, b condition.Key) int {
+		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.Value, b.Value))
+	})
+	return slices.Compact(into)
 }
 
 // anchors are those of the conjunct that the fewest conditions can imply; nil
 // if every condition may imply the whole.
-func (n implied) anchors(frequency map[string]int) []string {
-	var best []string
+func (n implied) anchors(frequency map[condition.Key]int) []condition.Key {
+	var best []condition.Key
 	least := 0
 	for _, j := range n.condition.Conjuncts() {
 		anchors := j.Anchors()

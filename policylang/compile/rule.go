@@ -75,8 +75,9 @@ func (m *mask) applies(v condition.Value) bool { return m.never || v != conditio
 // rules makes the rules, and counts the rules that each key could find.
 func (b *builder) rules() ([]rule, map[condition.Key]int, error) {
 	rules := make([]rule, len(b.policy.QueryRules))
-	frequency := make(map[condition.Key]int)
+	frequency := make(map[condition.Key]int, len(rules))
 	for i := range rules {
+		b.yield()
 		o := &b.policy.QueryRules[i]
 		r := rule{QueryRule: o, clauses: takeApart(b.condition(condition.KindRule, o.When))}
 		if o.StatementTimeout != "" {
@@ -93,6 +94,7 @@ func (b *builder) rules() ([]rule, map[condition.Key]int, error) {
 		rules[i] = r
 	}
 	for i := range rules {
+		b.yield()
 		rules[i].keys = rarest(rules[i].indexable(), frequency)
 	}
 	return rules, frequency, nil

@@ -17,10 +17,11 @@ type sessionAtoms struct {
 }
 
 // newSessionAtoms numbers the atoms, and tells the rules and masks the numbers.
-func newSessionAtoms(rules []rule, masks []mask) sessionAtoms {
+func newSessionAtoms(rules []rule, masks []mask, yield func()) sessionAtoms {
 	s := sessionAtoms{byKey: make(map[condition.Key][]int32)}
 	numbers := make(map[string]int32)
 	number := func(c *clauses) {
+		yield()
 		for _, j := range c.all {
 			if j.Deps().Has(condition.DependsStatement | condition.DependsNow) {
 				continue

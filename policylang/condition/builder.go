@@ -1,6 +1,7 @@
 package condition
 
 import (
+	"errors"
 	"fmt"
 
 	celast "github.com/google/cel-go/common/ast"
@@ -14,6 +15,11 @@ type builder struct {
 	ast   *celast.AST
 	spans *spans
 	plain bool // every part is a CEL program; for the differential test
+
+	// The AST may be a template's, whose strings stand for these; then there
+	// are no spans.
+	from    *template
+	strings []token
 }
 
 func (b *builder) condition() (*Condition, error) {
@@ -27,13 +33,43 @@ func (b *builder) condition() (*Condition, error) {
 		if p.negated {
 			n = notNode{of: n}
 		}
-		j := &Conjunct{node: n, deps: n.deps(), id: n.id(), keys: n.keys(), Length: len(b.spans.expr)}
-		if len(parts) > 1 {
+		j := &Conjunct{node: n, deps: n.deps(), id: n.id(), keys: n.keys()}
+		switch {
+		case b.from != nil:
+		case len(parts) > 1:
 			j.Offset, j.Length, j.Negated = p.span(b.spans, b.ast)
+		default:
+			j.Length = len(b.spans.expr)
 		}
 		c.conjuncts = append(c.conjuncts, j)
 	}
 	return c, nil
+}
+
+// text is the string that a literal stands for.
+func (b *builder) text(e celast.Expr) (string, bool) {
+	s, ok := literalString(e)
+	if ok && b.from != nil {
+		s = b.strings[b.from.which[e.ID()]].content()
+	}
+	return s, ok
+}
+
+// texts are the strings that a list of literals stands for.
+func (b *builder) texts(e celast.Expr) ([]string, bool) {
+	if e.Kind() != celast.ListKind || len(e.AsList().OptionalIndices()) > 0 {
+		return nil, false
+	}
+	elements := e.AsList().Elements()
+	values := make([]string, 0, len(elements))
+	for _, x := range elements {
+		s, ok := b.text(x)
+		if !ok {
+			return nil, false
+		}
+		values = append(values, s)
+	}
+	return values, true
 }
 
 // part is an operand of the outermost &&, perhaps negated.
@@ -118,6 +154,9 @@ func (b *builder) operands(e celast.Expr, op string, into []node) ([]node, error
 
 // program plans a part as a program of CEL's.
 func (b *builder) program(e celast.Expr) (node, error) {
+	if b.from != nil {
+		return nil, errTemplate
+	}
 	info := b.ast.SourceInfo()
 	text, err := parser.Unparse(e, info)
 	if err != nil {
@@ -130,6 +169,8 @@ func (b *builder) program(e celast.Expr) (node, error) {
 	}
 	return &programNode{program: p, source: text, depend: b.dependencies(e)}, nil
 }
+
+var errTemplate = errors.New("a template is no expression that CEL could run")
 
 // dependencies are the variables that a part mentions.
 func (b *builder) dependencies(e celast.Expr) Deps {

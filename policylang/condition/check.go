@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -133,16 +134,11 @@ func (c *inspection) constants() {
 		if e.Kind() == celast.StructKind {
 			c.report(e, policylang.Problem{Summary: fmt.Sprintf("objects such as %s cannot be made in an expression", e.AsStruct().TypeName())})
 		}
-		if e.Kind() != celast.CallKind {
-			return
+		if e.Kind() == celast.CallKind {
+			c.checkWholes(e, e.AsCall())
 		}
-		call := e.AsCall()
-		args := call.Args()
-		c.checkWholes(e, call)
-		if len(args) == 0 || len(args) > 2 {
-			return
-		}
-		last := args[len(args)-1]
+	}))
+	eachConstant(c.ast.Expr(), func(call celast.CallExpr, last celast.Expr) {
 		s, ok := literalString(last)
 		if !ok && call.FunctionName() == "matches" {
 			c.report(last, policylang.Problem{Summary: "the regular expression must be written out", Advice: "A pattern that is computed could cost anything."})
@@ -151,6 +147,20 @@ func (c *inspection) constants() {
 			if summary, advice := c.env.constantProblem(call, s); summary != "" {
 				c.report(last, policylang.Problem{Summary: summary, Advice: advice})
 			}
+		}
+	})
+}
+
+// eachConstant visits the last argument of each call of one or two, where what
+// has a syntax of its own stands.
+func eachConstant(e celast.Expr, visit func(call celast.CallExpr, last celast.Expr)) {
+	celast.PostOrderVisit(e, celast.NewExprVisitor(func(e celast.Expr) {
+		if e.Kind() != celast.CallKind {
+			return
+		}
+		call := e.AsCall()
+		if args := call.Args(); len(args) == 1 || len(args) == 2 {
+			visit(call, args[len(args)-1])
 		}
 	}))
 }
@@ -196,7 +206,7 @@ func (env *environment) constantProblem(call celast.CallExpr, arg string) (summa
 		if err := parseGlobText(arg); err != nil {
 			return err.Error(), "A * stands for any run of characters."
 		}
-	case isClock(name) && call.IsMemberFunction(), strings.HasPrefix(name, "get") && call.IsMemberFunction():
+	case call.IsMemberFunction() && (strings.HasPrefix(name, "get") || env.isClock(name)):
 		if _, err := loadZone(arg); err != nil {
 			return err.Error(), `A time zone is written by its name in the IANA database, as in "Europe/Berlin" or "UTC".`
 		}
@@ -233,13 +243,8 @@ func (env *environment) globProblem(name, arg string) (summary, advice string) {
 	return "", ""
 }
 
-func isClock(name string) bool {
-	for _, c := range clocks() {
-		if c.name == name {
-			return true
-		}
-	}
-	return false
+func (env *environment) isClock(name string) bool {
+	return slices.ContainsFunc(env.clocks, func(c clock) bool { return c.name == name })
 }
 
 func checkRegexp(pattern string) error {

@@ -26,6 +26,9 @@ type templateKey struct {
 // condition is nil.
 func (c *Compiler) Compile(kind Kind, expr string) (*Condition, []policylang.Problem) {
 	env, at := environments()[kind], newSpans(expr)
+	if quick := c.quick(env, expr); quick != nil {
+		return quick, nil
+	}
 	ast, problems := c.checked(env, at)
 	if ast == nil {
 		return nil, problems
@@ -36,6 +39,22 @@ func (c *Compiler) Compile(kind Kind, expr string) (*Condition, []policylang.Pro
 		return nil, append(problems, unplannable(expr))
 	}
 	return condition, problems
+}
+
+// quick makes a condition that differs in strings alone from one before, nil if
+// that is not so or if something may be wrong with it.
+func (c *Compiler) quick(env *environment, expr string) *Condition {
+	if _, bad := outOfBounds(expr); bad {
+		return nil
+	}
+	skeleton, strs := skeletonOf(expr)
+	if strs == nil {
+		return nil
+	}
+	if t := c.template(templateKey{env.kind, skeleton}); t != nil {
+		return t.condition(env, expr, strs)
+	}
+	return nil
 }
 
 // CompileExpression compiles an expression of [KindNameFrom] or
@@ -74,6 +93,9 @@ func (c *Compiler) checked(env *environment, at *spans) (*celast.AST, []policyla
 	ast, problems := i.result()
 	if ast != nil && strs != nil {
 		if t := newTemplate(ast, slices.Clone(strs), i.estimate); t != nil {
+			if env.kind.isCondition() {
+				t.learn(env, at.expr)
+			}
 			c.keep(key, t)
 		}
 	}

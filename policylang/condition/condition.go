@@ -62,6 +62,9 @@ const (
 	KindGroupsFrom Kind = "groups_from" // identity.groups_from: token; a list of strings
 )
 
+// isCondition reports whether an expression of the kind gives a bool.
+func (k Kind) isCondition() bool { return k != KindNameFrom && k != KindGroupsFrom }
+
 func kinds() []Kind {
 	return []Kind{KindRule, KindMask, KindIdentity, KindNameFrom, KindGroupsFrom}
 }
@@ -111,7 +114,7 @@ func (k Kind) variables() []variable {
 // paths have Offset and Length alone, in bytes of expr: the caller sets Kind,
 // Name and Attr.
 func Check(kind Kind, expr string) []policylang.Problem {
-	if kind == KindNameFrom || kind == KindGroupsFrom {
+	if !kind.isCondition() {
 		_, problems := CompileExpression(kind, expr)
 		return problems
 	}

@@ -19,6 +19,7 @@ type environment struct {
 	kind      Kind
 	variables []variable
 	members   []member
+	clocks    []clock
 	cel       *cel.Env
 	costs     *estimator
 }
@@ -67,7 +68,7 @@ func newEnvironment(k Kind) (*environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make %s environment: %w", k, err)
 	}
-	return &environment{kind: k, variables: k.variables(), members: members(), cel: env, costs: newEstimator()}, nil
+	return &environment{kind: k, variables: k.variables(), members: members(), clocks: clocks(), cel: env, costs: newEstimator()}, nil
 }
 
 // sizeFunction is CEL's size, which for a list not known in full is unknown.

@@ -34,46 +34,46 @@ func (c *Condition) Always() bool {
 	return !slices.ContainsFunc(c.conjuncts, func(j *Conjunct) bool { return !isTrue(j.node) })
 }
 
-// Marks and [Conjunct.Anchors] find candidates for [Condition.Implies]: a
+// AppendMarks and [Conjunct.Anchors] find candidates for [Condition.Implies]: a
 // conjunct that implies another has a mark that is an anchor of the other. A
 // conjunct without anchors may be implied by any.
-func (c *Conjunct) Marks() []string {
+func (c *Conjunct) AppendMarks(into []Key) []Key {
 	switch n := c.node.(type) {
 	case textNode:
 		if len(n.values) > 0 {
-			return []string{c.id, n.source.name, n.source.name + "=" + n.values[0]}
+			into = append(into, Key{Source: n.source.name}, Key{n.source.name, n.values[0]})
 		}
 	case listNode:
-		return []string{c.id, n.source.name + "=" + n.values[0]}
+		into = append(into, Key{n.source.name, n.values[0]})
 	case notNode:
 		if of, ok := n.of.(textNode); ok {
-			return []string{c.id, of.source.name}
+			into = append(into, Key{Source: of.source.name})
 		}
 	}
-	return []string{c.id}
+	return append(into, Key{Value: c.id})
 }
 
-// Anchors is the counterpart of [Conjunct.Marks].
-func (c *Conjunct) Anchors() []string {
+// Anchors is the counterpart of [Conjunct.AppendMarks].
+func (c *Conjunct) Anchors() []Key {
 	if isTrue(c.node) {
 		return nil
 	}
-	var anchors []string
+	anchors := make([]Key, 0, 2)
 	switch n := c.node.(type) {
 	case textNode:
 		for _, v := range n.values {
-			anchors = append(anchors, n.source.name+"="+v)
+			anchors = append(anchors, Key{n.source.name, v})
 		}
 	case listNode:
 		for _, v := range n.values {
-			anchors = append(anchors, n.source.name+"="+v)
+			anchors = append(anchors, Key{n.source.name, v})
 		}
 	case notNode:
 		if of, ok := n.of.(textNode); ok {
-			anchors = append(anchors, of.source.name)
+			anchors = append(anchors, Key{Source: of.source.name})
 		}
 	}
-	return append(anchors, c.id)
+	return append(anchors, Key{Value: c.id})
 }
 
 func isTrue(n node) bool { return n == node(constNode(True)) }

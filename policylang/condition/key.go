@@ -148,9 +148,9 @@ func (vs verbs) has(v policylang.Verb) bool {
 	return false
 }
 
-// Constants returns the constants that the conjunct compares fields with, each
-// with its field.
-func (c *Conjunct) Constants() []Key { return constants(c.node, nil) }
+// AppendConstants appends the constants that the conjunct compares fields with,
+// each with its field.
+func (c *Conjunct) AppendConstants(into []Key) []Key { return constants(c.node, into) }
 
 func constants(n node, into []Key) []Key {
 	switch n := n.(type) {

@@ -62,8 +62,8 @@ func isLongOperator(s string) bool {
 // quotedLength returns the length of a string literal, single or triple quoted.
 func quotedLength(s string, raw bool) int {
 	quote := s[:1]
-	if triple := strings.Repeat(quote, 3); strings.HasPrefix(s, triple) {
-		quote = triple
+	if len(s) >= 3 && s[1] == s[0] && s[2] == s[0] {
+		quote = s[:3]
 	}
 	for i := len(quote); i < len(s); i++ {
 		switch {

@@ -19,21 +19,6 @@ func literalString(e celast.Expr) (string, bool) {
 	return string(s), ok
 }
 
-func literalStrings(e celast.Expr) ([]string, bool) {
-	if e.Kind() != celast.ListKind || len(e.AsList().OptionalIndices()) > 0 {
-		return nil, false
-	}
-	var values []string
-	for _, x := range e.AsList().Elements() {
-		s, ok := literalString(x)
-		if !ok {
-			return nil, false
-		}
-		values = append(values, s)
-	}
-	return values, true
-}
-
 func sorted(values []string) []string {
 	values = slices.Clone(values)
 	slices.Sort(values)

@@ -92,20 +92,20 @@ func (b *builder) equality(x, y celast.Expr) (node, bool) {
 	if x.Kind() == celast.LiteralKind {
 		x, y = y, x
 	}
-	if s, ok := literalString(y); ok {
+	if s, ok := b.text(y); ok {
 		return b.textIn(x, []string{s})
 	}
 	return b.order(x, y, equal)
 }
 
 func (b *builder) membership(x, y celast.Expr) (node, bool) {
-	if values, ok := literalStrings(y); ok {
+	if values, ok := b.texts(y); ok {
 		if len(values) == 0 {
 			return constNode(False), true
 		}
 		return b.textIn(x, values)
 	}
-	s, ok := literalString(x)
+	s, ok := b.text(x)
 	if !ok {
 		return nil, false
 	}
@@ -156,7 +156,7 @@ func (b *builder) claim(e celast.Expr) (string, bool) {
 	case e.Kind() == celast.SelectKind && !e.AsSelect().IsTestOnly() && isToken(e.AsSelect().Operand()):
 		return e.AsSelect().FieldName(), true
 	case isCall(e, operators.Index) && isToken(e.AsCall().Args()[0]):
-		return literalString(e.AsCall().Args()[1])
+		return b.text(e.AsCall().Args()[1])
 	}
 	return "", false
 }
@@ -181,11 +181,11 @@ func (b *builder) clock(e celast.Expr) (clock, *time.Location, source, bool) {
 		return clock{}, nil, source{}, false
 	}
 	c := e.AsCall()
-	name, ok := literalString(c.Args()[0])
+	name, ok := b.text(c.Args()[0])
 	if !ok || c.Target().Kind() != celast.IdentKind || c.Target().AsIdent() != "now" {
 		return clock{}, nil, source{}, false
 	}
-	for _, k := range clocks() {
+	for _, k := range b.env.clocks {
 		if k.name != c.FunctionName() {
 			continue
 		}
@@ -219,7 +219,8 @@ func (b *builder) order(x, y celast.Expr, op comparison) (node, bool) {
 		}
 	case types.String:
 		if c, zone, src, ok := b.clock(x); ok && c.text != nil {
-			return orderNode[string]{source: src, get: clockText(c, zone), op: op, value: string(v), text: strconv.Quote(string(v))}, true
+			s, _ := b.text(y)
+			return orderNode[string]{source: src, get: clockText(c, zone), op: op, value: s, text: strconv.Quote(s)}, true
 		}
 	}
 	return nil, false
@@ -243,7 +244,7 @@ func (c comparison) mirrored() comparison {
 
 // member is a member function with one constant argument.
 func (b *builder) member(c celast.CallExpr) (node, bool) {
-	arg, ok := literalString(c.Args()[0])
+	arg, ok := b.text(c.Args()[0])
 	if !ok {
 		return nil, false
 	}
@@ -293,7 +294,7 @@ func (b *builder) exists(e celast.Expr) (node, bool) {
 	if c.FunctionName() != operators.Exists || !c.IsMemberFunction() || len(c.Args()) != 2 || c.Args()[0].Kind() != celast.IdentKind {
 		return nil, false
 	}
-	values, ok := alternatives(c.Args()[1], c.Args()[0].AsIdent())
+	values, ok := b.alternatives(c.Args()[1], c.Args()[0].AsIdent())
 	if !ok {
 		return nil, false
 	}
@@ -302,7 +303,7 @@ func (b *builder) exists(e celast.Expr) (node, bool) {
 
 // alternatives are the values that a predicate compares the variable with, if
 // it does nothing else.
-func alternatives(e celast.Expr, variable string) ([]string, bool) {
+func (b *builder) alternatives(e celast.Expr, variable string) ([]string, bool) {
 	if e.Kind() != celast.CallKind || len(e.AsCall().Args()) != 2 || e.AsCall().IsMemberFunction() {
 		return nil, false
 	}
@@ -313,14 +314,14 @@ func alternatives(e celast.Expr, variable string) ([]string, bool) {
 		if isVariable(y) {
 			x, y = y, x
 		}
-		s, ok := literalString(y)
+		s, ok := b.text(y)
 		return []string{s}, ok && isVariable(x)
 	case operators.In:
-		values, ok := literalStrings(y)
+		values, ok := b.texts(y)
 		return values, ok && isVariable(x)
 	case operators.LogicalOr:
-		left, ok := alternatives(x, variable)
-		right, ok2 := alternatives(y, variable)
+		left, ok := b.alternatives(x, variable)
+		right, ok2 := b.alternatives(y, variable)
 		return append(left, right...), ok && ok2
 	}
 	return nil, false

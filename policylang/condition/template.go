@@ -1,6 +1,7 @@
 package condition
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +16,15 @@ type template struct {
 	strings []token       // in the expression that it was made of
 	which   map[int64]int // the string that each literal of the AST, or of a macro in it, is
 	cost    uint64        // CEL's estimate
+
+	conjuncts []*Conjunct // of the condition that it was made of; nil if CEL runs a part of it
+	constants []constant  // that have a syntax of their own
+}
+
+// constant is a string that is the last argument of a call.
+type constant struct {
+	call   celast.CallExpr
+	number int // among the strings
 }
 
 // cheap reports whether an expression with other strings surely costs no more
@@ -41,6 +51,7 @@ func (t *template) cheap(strs []token) bool {
 // contents: with escapes, prefixes, triple quotes or characters beyond ASCII.
 func skeletonOf(expr string) (skeleton string, strs []token) {
 	var b strings.Builder
+	b.Grow(len(expr))
 	plain, last := true, 0
 	tokens(expr, func(t token) bool {
 		switch quote := t.text[len(t.text)-1]; {
@@ -108,6 +119,61 @@ func newTemplate(ast *celast.AST, strs []token, cost uint64) *template {
 		return nil
 	}
 	return t
+}
+
+// learn prepares [template.condition] by the condition that the template's own
+// expression is.
+func (t *template) learn(env *environment, expr string) {
+	b := &builder{env: env, ast: t.ast, spans: newSpans(expr)}
+	c, err := b.condition()
+	if err != nil || slices.ContainsFunc(c.conjuncts, func(j *Conjunct) bool { return hasProgram(j.node) }) {
+		return
+	}
+	t.conjuncts = c.conjuncts
+	eachConstant(t.ast.Expr(), func(call celast.CallExpr, last celast.Expr) {
+		if n, known := t.which[last.ID()]; known {
+			t.constants = append(t.constants, constant{call, n})
+		}
+	})
+}
+
+func hasProgram(n node) bool {
+	switch n := n.(type) {
+	case *programNode:
+		return true
+	case notNode:
+		return hasProgram(n.of)
+	case andNode:
+		return slices.ContainsFunc(n, hasProgram)
+	case orNode:
+		return slices.ContainsFunc(n, hasProgram)
+	}
+	return false
+}
+
+// condition makes the condition of the expression with the same skeleton and
+// these strings, straight from the template. It returns nil if that cannot be
+// done, or if something may be wrong with the expression.
+func (t *template) condition(env *environment, expr string, strs []token) *Condition {
+	if t.conjuncts == nil || !t.cheap(strs) {
+		return nil
+	}
+	for _, c := range t.constants {
+		if summary, _ := env.constantProblem(c.call, strs[c.number].content()); summary != "" {
+			return nil
+		}
+	}
+	b := &builder{env: env, ast: t.ast, from: t, strings: strs}
+	c, err := b.condition()
+	if err != nil {
+		return nil
+	}
+	for i, j := range c.conjuncts {
+		like := t.conjuncts[i]
+		j.Offset, j.Negated = int(t.moved(int32(like.Offset), strs)), like.Negated
+		j.Length = int(t.moved(int32(like.Offset+like.Length), strs)) - j.Offset
+	}
+	return c
 }
 
 // eachString visits the literal strings of an expression and of the macros

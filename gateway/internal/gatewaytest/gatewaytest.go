@@ -172,23 +172,34 @@ func (g *Gateway) Enforce(tb testing.TB, p *policylang.Policy) {
 
 // Release is Enforce with an error.
 func (g *Gateway) Release(p *policylang.Policy) error {
-	sealed, err := bundle.Seal(p, g.key)
+	apply, err := g.Sealed(p)
 	if err != nil {
 		return err
 	}
+	return apply()
+}
+
+// Sealed signs a policy and the release of it, which apply has the gateway load.
+func (g *Gateway) Sealed(p *policylang.Policy) (apply func() error, err error) {
+	sealed, err := bundle.Seal(p, g.key)
+	if err != nil {
+		return nil, err
+	}
 	digest, err := p.Digest()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	g.revision++
 	release, err := bundle.SealRelease(bundle.Release{
 		Gateway: name, Bundle: digest, Revision: g.revision, Time: time.Now().UTC().Truncate(time.Second),
 	}, g.key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = g.live.Apply(release, sealed)
-	return err
+	return func() error {
+		_, err := g.live.Apply(release, sealed)
+		return err
+	}, nil
 }
 
 // nobody approves: each request is refused at once.

@@ -64,6 +64,11 @@ func TestMain(m *testing.M) {
 
 // policyOf is a policy for one gateway with many rules.
 func policyOf(gateway policylang.Gateway, rules int) *policylang.Policy {
+	return policyAbout("person", gateway, rules)
+}
+
+// policyAbout is a policy of which each rule mentions who.
+func policyAbout(who string, gateway policylang.Gateway, rules int) *policylang.Policy {
 	p := &policylang.Policy{
 		Gateways:   []policylang.Gateway{gateway},
 		Identities: []policylang.Identity{{Name: "ana", Kind: "human", When: `token.sub == "ana"`}},
@@ -72,7 +77,7 @@ func policyOf(gateway policylang.Gateway, rules int) *policylang.Policy {
 	for i := range rules - 1 {
 		p.QueryRules = append(p.QueryRules, policylang.QueryRule{
 			Name: fmt.Sprintf("rule-%05d", i), Effect: policylang.EffectDeny,
-			When: fmt.Sprintf(`identity.name == "person-%d" && statement.class == "write"`, i),
+			When: fmt.Sprintf(`identity.name == "%s-%d" && statement.class == "write"`, who, i),
 		})
 	}
 	return p
@@ -343,24 +348,67 @@ func TestSwap(t *testing.T) {
 	if *long {
 		rounds = 5
 	}
-	var best, quiet latencies // of the round with the least delay, and beside it without a swap
-	for round := range rounds {
-		began := time.Now()
-		swap := observe(t, conns, func() { g.Enforce(t, policyOf(at, rules+round)) })
-		took := time.Since(began)
-		idle := observe(t, conns, func() { time.Sleep(took) })
-		t.Logf("%d rules in %s: %s; as long without a swap: %s", rules, took, swap, idle)
-		if round == 0 || swap.most-idle.most < best.most-quiet.most {
-			best, quiet = swap, idle
-		}
+	first := swap{name: "the first"}
+	few, every := swap{name: "one that adds a rule"}, swap{name: "one that changes every rule"}
+	observe(t, conns, func() { time.Sleep(time.Second) }) // the catalog is read, statements are known
+	first.measure(t, g, conns, policyOf(at, rules))
+	for n := range rounds {
+		few.measure(t, g, conns, policyOf(at, rules+n+1))
+	}
+	for n := range rounds {
+		every.measure(t, g, conns, policyAbout(fmt.Sprintf("round-%d", n), at, rules))
 	}
 	if !*long {
 		return
 	}
-	writeNumbers(t, "swap", fmt.Sprintf("While a bundle of %d rules is verified, compiled and swapped in, the slowest of %d statements in %d sessions took **%s** (median %s, 99.9 %% at most %s); as long without a swap, the slowest of %d took %s (median %s). The best of %d swaps.",
-		rules, best.n, sessions, round(best.most), round(best.median), round(best.high), quiet.n, round(quiet.most), round(quiet.median), rounds))
-	if delay := best.most - quiet.most; delay > maxDelay {
-		t.Errorf("a statement was delayed by %s, want at most %s", delay, maxDelay)
+	writeNumbers(t, "swap", fmt.Sprintf("While a bundle of %d rules is verified, compiled and swapped in, under statements of %d sessions:\n\n"+
+		"| swap | took | statements | median | 99.9 %% at most | slowest | slowest without a swap |\n|---|---:|---:|---:|---:|---:|---:|\n%s%s%s\n"+
+		"The first swap of the process, and of the others the best of %d each.",
+		rules, sessions, first, few, every, rounds))
+	for _, s := range []swap{first, few, every} {
+		if delay := s.best.most - s.quiet.most; delay > maxDelay {
+			t.Errorf("%s: a statement was delayed by %s, want at most %s", s.name, delay, maxDelay)
+		}
+	}
+}
+
+// swap is what swaps of a kind did to statements, and what as long without one
+// did: each in the round whose slowest statement was fastest, since what else
+// the machine does only ever adds.
+type swap struct {
+	name        string
+	took        time.Duration
+	best, quiet latencies
+}
+
+func (s swap) String() string {
+	return fmt.Sprintf("| %s | %s | %d | %s | %s | **%s** | %s |\n",
+		s.name, round(s.took), s.best.n, round(s.best.median), round(s.best.high), round(s.best.most), round(s.quiet.most))
+}
+
+func (s *swap) measure(t *testing.T, g *gatewaytest.Gateway, conns []*pgx.Conn, p *policylang.Policy) {
+	t.Helper()
+	apply, err := g.Sealed(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC() // of what sealing took, which a gateway does not do
+	began := time.Now()
+	var took time.Duration
+	during := observe(t, conns, func() {
+		if err := apply(); err != nil {
+			t.Error(err)
+		}
+		took = time.Since(began)
+		time.Sleep(100 * time.Millisecond) // for what follows it
+	})
+	idle := observe(t, conns, func() { time.Sleep(took) })
+	t.Logf("%s, %s: %s; as long without a swap: %s", s.name, took, during, idle)
+	if s.best.n == 0 || during.most < s.best.most {
+		s.took, s.best = took, during
+	}
+	if s.quiet.n == 0 || idle.most < s.quiet.most {
+		s.quiet = idle
 	}
 }
 
