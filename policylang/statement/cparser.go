@@ -5,9 +5,9 @@ import (
 	"runtime"
 	"strings"
 
-	pg_query "github.com/pganalyze/pg_query_go/v5"
 	"github.com/pganalyze/pg_query_go/v5/parser"
-	"google.golang.org/protobuf/proto"
+
+	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
 // cParser bounds how many texts are in the C parser at once: it has no state
@@ -19,18 +19,50 @@ var cParser = make(chan struct{}, runtime.NumCPU())
 
 // parseC gives a text that passed [check] to PostgreSQL's parser. size is the
 // tree's, in bytes of its wire form.
-func parseC(sql string) (tree *pg_query.ParseResult, size int, err *Error) {
+func parseC(sql string) (statements []ast.Raw, size int, err *Error) {
 	cParser <- struct{}{}
 	wire, cErr := parser.ParseToProtobuf(sql)
 	<-cParser
 	if cErr != nil {
 		return nil, 0, syntaxError(sql, cErr)
 	}
-	tree = new(pg_query.ParseResult)
-	if err := proto.Unmarshal(wire, tree); err != nil {
-		return nil, 0, &Error{Kind: TooDeep, Message: "the text nests too deep"}
+	statements, wireErr := ast.Statements(string(wire))
+	if wireErr != nil {
+		return nil, 0, treeError(wireErr)
 	}
-	return tree, len(wire), nil
+	return statements, len(wire), nil
+}
+
+// decode makes the syntax tree of a statement.
+func decode(raw ast.Raw) (*ast.Node, *Error) {
+	node, err := ast.Decode(raw.Wire)
+	if err != nil {
+		return nil, treeError(err)
+	}
+	return node, nil
+}
+
+// parseNodes is parseC with the syntax trees made.
+func parseNodes(sql string) ([]*ast.Node, *Error) {
+	parsed, _, err := parseC(sql)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]*ast.Node, len(parsed))
+	for i, raw := range parsed {
+		if nodes[i], err = decode(raw); err != nil {
+			return nil, err
+		}
+	}
+	return nodes, nil
+}
+
+// treeError says that the C parser's answer cannot be read.
+func treeError(err error) *Error {
+	if errors.Is(err, ast.ErrTooDeep) {
+		return &Error{Kind: TooDeep, Message: "the text nests too deep"}
+	}
+	return &Error{Kind: Syntax, Message: "the parser's answer cannot be read"}
 }
 
 // syntaxError turns the parser's error into ours. PostgreSQL's message quotes

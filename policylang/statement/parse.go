@@ -30,10 +30,13 @@ type Statement struct {
 	free bool // no fact but Text depends on a constant that normal forms leave out
 }
 
-// root is the syntax tree of a statement, which may not have been made yet.
+// root is the syntax tree of a statement, which is made when it is asked for:
+// most are not, and what waits for it is one string, which costs the garbage
+// collector nothing.
 type root struct {
 	once sync.Once
 	node *ast.Node
+	wire string // of the tree; empty if the text was not parsed
 	text string
 	lim  Limits
 }
@@ -48,19 +51,20 @@ func (s *Statement) Node() *ast.Node {
 	if s.root == nil {
 		return nil
 	}
-	s.root.once.Do(func() {
-		if s.root.node != nil {
-			return
-		}
-		if check(s.root.text, s.root.lim) != nil {
-			return
-		}
-		parsed, _, err := parseC(s.root.text)
-		if err == nil && len(parsed.GetStmts()) == 1 {
-			s.root.node = parsed.GetStmts()[0].GetStmt()
-		}
-	})
+	s.root.once.Do(s.root.grow)
 	return s.root.node
+}
+
+func (r *root) grow() {
+	switch {
+	case r.node != nil:
+	case r.wire != "":
+		r.node, _ = ast.Decode(r.wire) // which was decoded once before
+	case check(r.text, r.lim) == nil:
+		if nodes, err := parseNodes(r.text); err == nil && len(nodes) == 1 {
+			r.node = nodes[0]
+		}
+	}
 }
 
 // Parse reads a text of any number of statements. The error is nil or an
@@ -82,25 +86,29 @@ func parse(sql string, l Limits) (*Tree, int, *Error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(parsed.GetStmts()) > l.MaxStatements {
+	if len(parsed) > l.MaxStatements {
 		return nil, 0, &Error{Kind: TooMany, Message: "the text has too many statements"}
 	}
-	tree := &Tree{SQL: sql}
-	for _, raw := range parsed.GetStmts() {
+	tree := &Tree{SQL: sql, Statements: make([]Statement, len(parsed))}
+	for i, raw := range parsed {
+		node, err := decode(raw)
+		if err != nil {
+			return nil, 0, err
+		}
 		text, offset := rawText(sql, raw)
-		tree.Statements = append(tree.Statements, read(raw.GetStmt(), text, offset, l))
+		tree.Statements[i] = read(node, text, offset, l)
+		*tree.Statements[i].root = root{wire: raw.Wire, text: text, lim: l}
 	}
 	return tree, size, nil
 }
 
 // rawText returns the text of a statement and its offset.
-func rawText(sql string, raw *ast.RawStmt) (text string, offset int) {
-	start := int(raw.GetStmtLocation())
+func rawText(sql string, raw ast.Raw) (text string, offset int) {
 	end := len(sql)
-	if n := int(raw.GetStmtLen()); n > 0 {
-		end = start + n
+	if raw.Length > 0 {
+		end = raw.Location + raw.Length
 	}
-	return trim(sql, start, end)
+	return trim(sql, raw.Location, end)
 }
 
 // trim returns sql[start:end] without surrounding white space, and its offset.

@@ -68,14 +68,14 @@ func (c *collector) pieces(pieces []piece) {
 		c.opaque()
 		return
 	}
-	parsed, _, err := parseC(b.String())
-	if err != nil || len(parsed.GetStmts()) != len(pieces) {
+	nodes, err := parseNodes(b.String())
+	if err != nil || len(nodes) != len(pieces) {
 		c.opaque()
 		return
 	}
 	c.bodies++
-	for i, raw := range parsed.GetStmts() {
-		m := ast.Unwrap(raw.GetStmt())
+	for i, n := range nodes {
+		m := ast.Unwrap(n)
 		if s, ok := m.(*ast.SelectStmt); ok && pieces[i].expression {
 			c.selectStmt(s)
 		} else {

@@ -127,12 +127,6 @@ func (c *collector) parseNested(text string) (nodes []*ast.Node, ok bool) {
 	if c.bodies >= maxBodies || check(text, c.limits) != nil {
 		return nil, false
 	}
-	parsed, _, err := parseC(text)
-	if err != nil {
-		return nil, false
-	}
-	for _, raw := range parsed.GetStmts() {
-		nodes = append(nodes, raw.GetStmt())
-	}
-	return nodes, true
+	nodes, err := parseNodes(text)
+	return nodes, err == nil
 }

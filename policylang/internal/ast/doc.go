@@ -4,4 +4,4 @@
 // the parser's type, under the name that PostgreSQL's own source gives it.
 package ast
 
-//go:generate sh -c "go run ./internal/nodegen > nodes.go"
+//go:generate go run ./internal/nodegen
