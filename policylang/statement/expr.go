@@ -180,19 +180,20 @@ func (c *collector) tableSample(method []*ast.Node) {
 
 // qualifiedName returns the last two parts of a dotted name.
 func qualifiedName(list []*ast.Node) (schema, name string) {
-	parts := stringList(list)
-	switch len(parts) {
-	case 0:
-		return "", ""
-	case 1:
-		return "", parts[0]
+	for _, n := range list {
+		if s, ok := ast.Unwrap(n).(*ast.String); ok {
+			schema, name = name, s.GetSval()
+		}
 	}
-	return parts[len(parts)-2], parts[len(parts)-1]
+	return schema, name
 }
 
 // stringList returns the strings of a list.
 func stringList(list []*ast.Node) []string {
-	var out []string
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]string, 0, len(list))
 	for _, n := range list {
 		if s, ok := ast.Unwrap(n).(*ast.String); ok {
 			out = append(out, s.GetSval())

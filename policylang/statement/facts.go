@@ -56,7 +56,7 @@ type collector struct {
 	functions []string
 	unknown   []string
 	assigns   []string
-	picked    map[string]string // columns of the query being read that its WHERE holds to one text
+	picked    picked // by the query whose targets are being read
 
 	class      policylang.Class // without what is unknown
 	locked     int              // of relations, those that a locking clause reached

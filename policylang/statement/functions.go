@@ -119,9 +119,9 @@ func argument(args []*ast.Node, place int) *ast.Node {
 // setConfig reads set_config(name, value, is_local).
 func (c *collector) setConfig(args []*ast.Node) {
 	name, ok := c.stringConstant(argument(args, 1))
-	if picked, held := c.picked[columnName(argument(args, 1))]; held && !changesIdentity(picked) {
+	if parameter, held := c.picked.text(columnName(argument(args, 1))); held && !changesIdentity(parameter) {
 		c.literal = true
-		c.assigns = append(c.assigns, "="+picked)
+		c.assigns = append(c.assigns, "="+parameter)
 		return
 	}
 	if !ok {

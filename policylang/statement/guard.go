@@ -104,7 +104,7 @@ func byteOffset(sql string, position int) int {
 // nobody writes.
 func checkNesting(sql string, limits Limits) *Error {
 	var (
-		n          = nesting{levels: make([]level, 1, 16)}
+		n          nesting
 		lex        = lexer{text: sql}
 		statements = 0
 		deprecated = 0
@@ -124,7 +124,7 @@ func checkNesting(sql string, limits Limits) *Error {
 			n.punct(sql[tok.start])
 			label = sql[tok.start] == '.'
 		case tok.kind == tokenOperator:
-			n.top().chain++
+			n.inner.chain++
 		case tok.kind == tokenWord && !isLabel:
 			w := wordOf(sql[tok.start:tok.end])
 			label = w == wordAs
@@ -139,7 +139,7 @@ func checkNesting(sql string, limits Limits) *Error {
 		if n.height() > limits.MaxDepth {
 			return &Error{Kind: TooDeep, Message: fmt.Sprintf("the text nests deeper than %d levels", limits.MaxDepth), Position: characters(sql, tok.start)}
 		}
-		if tok.kind == tokenPunct && sql[tok.start] == ';' && len(n.levels) == 1 {
+		if tok.kind == tokenPunct && sql[tok.start] == ';' && len(n.outer) == 0 {
 			empty = true
 		} else if empty {
 			empty = false
@@ -157,10 +157,11 @@ func checkNesting(sql string, limits Limits) *Error {
 	}
 }
 
-// nesting is the open brackets of a text, innermost last.
+// nesting is the open brackets of a text.
 type nesting struct {
-	levels []level
-	below  int // what all levels but the innermost add to the height
+	inner level   // the innermost, or the text itself
+	outer []level // those around it, outermost first
+	below int     // what they add to the height
 }
 
 // level is one open bracket. Heights are of trees inside of it.
@@ -193,35 +194,36 @@ func (l *level) endStatement() {
 // chain.
 func (l *level) around() int { return 1 + l.wide + l.chain }
 
-func (n *nesting) top() *level { return &n.levels[len(n.levels)-1] }
-
 // height bounds the tree's height as far as the text was read.
-func (n *nesting) height() int { return n.below + n.top().height() }
+func (n *nesting) height() int { return n.below + n.inner.height() }
 
 func (n *nesting) open(bracket byte) {
-	n.below += n.top().around()
-	n.levels = append(n.levels, level{bracket: bracket})
+	n.below += n.inner.around()
+	n.outer = append(n.outer, n.inner)
+	n.inner = level{bracket: bracket}
 }
 
 func (n *nesting) close() {
-	height := n.top().height()
-	n.levels = n.levels[:len(n.levels)-1]
-	outer := n.top()
-	n.below -= outer.around()
-	outer.child = max(outer.child, height)
+	height := n.inner.height()
+	last := len(n.outer) - 1
+	n.inner, n.outer = n.outer[last], n.outer[:last]
+	n.below -= n.inner.around()
+	n.inner.child = max(n.inner.child, height)
 }
 
 // closeBracket closes the innermost bracket of that kind and what END has left
 // open inside of it. Without one the text is not SQL and nothing is closed.
 func (n *nesting) closeBracket(bracket byte) {
-	at := len(n.levels) - 1
-	for at > 0 && n.levels[at].bracket == 'e' {
-		at--
+	open := n.inner.bracket
+	around := len(n.outer)
+	for open == 'e' {
+		around--
+		open = n.outer[around].bracket
 	}
-	if n.levels[at].bracket != bracket {
+	if open != bracket {
 		return
 	}
-	for len(n.levels) > at {
+	for len(n.outer) >= around {
 		n.close()
 	}
 }
@@ -235,14 +237,14 @@ func (n *nesting) punct(c byte) {
 	case ']':
 		n.closeBracket('[')
 	case ',':
-		n.top().endChain()
+		n.inner.endChain()
 	case ';':
-		n.top().endStatement()
+		n.inner.endStatement()
 	}
 }
 
 func (n *nesting) word(w word) {
-	top := n.top()
+	top := &n.inner
 	switch w {
 	case wordCase:
 		n.open('e')

@@ -70,16 +70,21 @@ func (r *root) grow() {
 // Parse reads a text of any number of statements. The error is nil or an
 // *[Error].
 func Parse(sql string, l Limits) (*Tree, error) {
-	tree, _, err := parse(sql, l.withDefaults())
+	l = l.withDefaults()
+	if err := checkText(sql, l); err != nil {
+		return nil, err
+	}
+	tree, _, err := parse(sql, l)
 	if err != nil {
 		return nil, err
 	}
 	return tree, nil
 }
 
-// parse also returns the size of the tree in bytes of its wire form.
+// parse reads a text that passed [checkText]. It also returns the size of the
+// tree in bytes of its wire form.
 func parse(sql string, l Limits) (*Tree, int, *Error) {
-	if err := check(sql, l); err != nil {
+	if err := checkNesting(sql, l); err != nil {
 		return nil, 0, err
 	}
 	parsed, size, err := parseC(sql)

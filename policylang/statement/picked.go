@@ -6,22 +6,37 @@ import (
 	"github.com/posternhq/postern/policylang/internal/ast"
 )
 
-// picks returns the columns of a query over one relation that its WHERE holds
-// to one text each, in lower case:
+// picked is the columns of a query over one relation that its WHERE holds to one
+// text each. Few ask for them, so they are looked for when somebody does.
+type picked struct {
+	query   *ast.SelectStmt
+	columns map[string]string
+}
+
+// text returns the text that the column is held to, in lower case.
+func (p *picked) text(column string) (text string, held bool) {
+	if column == "" {
+		return "", false
+	}
+	if p.columns == nil {
+		p.columns = picks(p.query)
+	}
+	text, held = p.columns[column]
+	return text, held
+}
+
+// picks returns the columns that the query's WHERE holds, in lower case:
 //
 //	SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'a_parameter'
 //
 // is how pg_dump sets a parameter that not every server has.
 func picks(s *ast.SelectStmt) map[string]string {
-	from := s.GetFromClause()
-	if len(from) != 1 || s.GetWhereClause() == nil {
-		return nil
-	}
-	if _, ok := ast.Unwrap(from[0]).(*ast.RangeVar); !ok {
-		return nil
-	}
 	out := map[string]string{}
-	pickedBy(s.GetWhereClause(), out)
+	if from := s.GetFromClause(); len(from) == 1 {
+		if _, ok := ast.Unwrap(from[0]).(*ast.RangeVar); ok {
+			pickedBy(s.GetWhereClause(), out)
+		}
+	}
 	return out
 }
 

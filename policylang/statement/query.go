@@ -23,7 +23,7 @@ func (c *collector) selectStmt(s *ast.SelectStmt) {
 	c.from(s.GetFromClause())
 	c.exprs(s.GetDistinctClause())
 	outer := c.picked
-	c.picked = picks(s)
+	c.picked = picked{query: s}
 	c.targets(s.GetTargetList())
 	c.picked = outer
 	c.expr(s.GetWhereClause())
@@ -131,13 +131,13 @@ func (c *collector) locking(n *ast.Node) {
 			c.mystery()
 			continue
 		}
-		for _, i := range c.scope.named[r.GetRelname()] {
-			if it := c.scope.items[i]; it.table != "" {
+		c.scope.called(r.GetRelname(), func(it item) {
+			if it.table != "" {
 				c.relation(it.schema, it.table, policylang.VerbLock)
 			} else {
 				c.lockVisible()
 			}
-		}
+		})
 	}
 }
 

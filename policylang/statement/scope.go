@@ -1,6 +1,8 @@
 package statement
 
 import (
+	"slices"
+
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
 )
@@ -16,7 +18,7 @@ type scope struct {
 	items []item
 	// target is the item that the level's statement changes, or nil.
 	target *item
-	named  map[string][]int // items by name
+	named  map[string][]int // items by name; nil if they are few
 	ctes   map[string]bool
 	// closed hides the items, not the CTEs, of the scope next to it: a subquery
 	// in FROM sees its neighbours only if it is LATERAL.
@@ -40,13 +42,37 @@ func (c *collector) push(closed bool) {
 
 func (c *collector) pop() { c.scope = c.scope.outer }
 
+// fewItems are faster looked through than found by name.
+const fewItems = 8
+
 // add adds an item to the level.
 func (s *scope) add(it item) {
-	if s.named == nil {
-		s.named = map[string][]int{}
-	}
-	s.named[it.name] = append(s.named[it.name], len(s.items))
 	s.items = append(s.items, it)
+	switch n := len(s.items); {
+	case n <= fewItems:
+	case s.named == nil:
+		s.named = make(map[string][]int, 2*fewItems)
+		for i := range s.items {
+			s.named[s.items[i].name] = append(s.named[s.items[i].name], i)
+		}
+	default:
+		s.named[it.name] = append(s.named[it.name], n-1)
+	}
+}
+
+// called calls f for each item of that name.
+func (s *scope) called(name string, f func(it item)) {
+	if s.named == nil {
+		for _, it := range s.items {
+			if it.name == name {
+				f(it)
+			}
+		}
+		return
+	}
+	for _, i := range s.named[name] {
+		f(s.items[i])
+	}
 }
 
 func (s *scope) addCTE(name string) {
@@ -160,6 +186,7 @@ func (c *collector) columnRef(ref *ast.ColumnRef) {
 }
 
 func columnNames(ref *ast.ColumnRef) (names []string, star bool) {
+	names = make([]string, 0, len(ref.GetFields()))
 	for _, f := range ref.GetFields() {
 		switch f := ast.Unwrap(f).(type) {
 		case *ast.String:
@@ -174,10 +201,12 @@ func columnNames(ref *ast.ColumnRef) (names []string, star bool) {
 func (c *collector) bareColumn(name string) {
 	var inSight []item
 	all := c.levels(func(s *scope) bool {
-		inSight = append(inSight, s.items[:min(len(s.items), maxInSight+1)]...)
-		for _, i := range s.named[name] {
-			c.reads(s.items[i], "") // the whole row
+		if items := s.items[:min(len(s.items), maxInSight+1)]; inSight == nil {
+			inSight = slices.Clip(items) // is not copied unless there is more
+		} else {
+			inSight = append(inSight, items...)
 		}
+		s.called(name, func(it item) { c.reads(it, "") }) // the whole row
 		return len(inSight) > maxInSight
 	})
 	if !all {
@@ -214,10 +243,10 @@ func (c *collector) qualifiedColumn(relation []string, column string) {
 	}
 	found := false
 	all := c.levels(func(s *scope) bool {
-		for _, i := range s.named[relation[0]] {
+		s.called(relation[0], func(it item) {
 			found = true
-			c.reads(s.items[i], column)
-		}
+			c.reads(it, column)
+		})
 		return found
 	})
 	switch {

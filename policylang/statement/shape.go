@@ -1,8 +1,8 @@
 package statement
 
 import (
+	"encoding/binary"
 	"encoding/hex"
-	"hash/fnv"
 	"strings"
 )
 
@@ -22,7 +22,7 @@ func Shape(sql string) string {
 func shapeAndFingerprint(sql string) (shape, fingerprint string) {
 	var (
 		b     strings.Builder
-		print = fingerprinter{hash: fnv.New64a()}
+		print = newFingerprinter()
 		lex   = lexer{text: sql}
 		end   = 0
 	)
@@ -34,7 +34,7 @@ func shapeAndFingerprint(sql string) (shape, fingerprint string) {
 		}
 		if tok.kind == tokenEnd {
 			print.flush()
-			return b.String(), hex.EncodeToString(print.hash.Sum(nil))
+			return b.String(), print.String()
 		}
 		if b.Len() > 0 && tok.start > end {
 			b.WriteByte(' ')
@@ -65,15 +65,29 @@ func (k tokenKind) isConstant() bool {
 	return among(k, tokenString, tokenUString, tokenBits, tokenHexBits, tokenInteger, tokenFloat)
 }
 
-// fingerprinter hashes tokens. A comma behind a constant waits: if another
-// constant follows, both are part of the list.
+// fingerprinter hashes tokens, by 64-bit FNV-1a. A comma behind a constant
+// waits: if another constant follows, both are part of the list.
 type fingerprinter struct {
-	hash interface {
-		Write(p []byte) (int, error)
-		Sum(b []byte) []byte
-	}
+	hash   uint64
 	inList bool // the last token was a constant
 	comma  bool // and a comma waits
+}
+
+// The parameters of FNV-1a: RFC 9923, section 5.
+const (
+	fnvOffset = 0xcbf29ce484222325
+	fnvPrime  = 0x100000001b3
+)
+
+func newFingerprinter() fingerprinter { return fingerprinter{hash: fnvOffset} }
+
+// String returns the hash as 16 hexadecimal digits.
+func (f *fingerprinter) String() string {
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], f.hash)
+	var digits [2 * len(sum)]byte
+	hex.Encode(digits[:], sum[:])
+	return string(digits[:])
 }
 
 func (f *fingerprinter) constant() {
@@ -102,8 +116,10 @@ func (f *fingerprinter) flush() {
 }
 
 func (f *fingerprinter) write(text string) {
-	_, _ = f.hash.Write([]byte(text)) // a hash never fails
-	_, _ = f.hash.Write([]byte{0})
+	for i := range len(text) {
+		f.hash = (f.hash ^ uint64(text[i])) * fnvPrime
+	}
+	f.hash *= fnvPrime // a zero byte
 }
 
 // normalForm appends to key what a text has in common with all that differ from

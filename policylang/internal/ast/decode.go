@@ -135,7 +135,7 @@ func (d *decoder) varint() uint64 {
 		b := d.wire[d.at]
 		d.at++
 		n |= uint64(b&0x7f) << shift
-		if b < 0x80 {
+		if b < 0x80 && (shift < 63 || b <= 1) {
 			return n
 		}
 	}
@@ -199,7 +199,7 @@ func (d *decoder) content() *Node {
 	var n *Node
 	for d.more() {
 		tag := d.varint()
-		if tag&7 == wireBytes {
+		if n = nil; tag&7 == wireBytes {
 			n = d.member(tag >> 3)
 		}
 		if n == nil {

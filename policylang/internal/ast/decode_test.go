@@ -25,7 +25,19 @@ func decodeAll(wire string) (*pg_query.ParseResult, error) {
 		}
 		out.Stmts = append(out.Stmts, &pg_query.RawStmt{Stmt: node, StmtLocation: int32(r.Location), StmtLen: int32(r.Length)})
 	}
-	return out, nil
+	return compared(out), nil
+}
+
+// compared leaves out what we do not read: the version, and whether a
+// statement is missing or empty.
+func compared(r *pg_query.ParseResult) *pg_query.ParseResult {
+	r.Version = 0
+	for _, s := range r.Stmts {
+		if s.GetStmt().GetNode() == nil {
+			s.Stmt = nil
+		}
+	}
+	return r
 }
 
 // TestDecodeOfEveryNode fills every field of every message that a node can
@@ -107,11 +119,12 @@ func sample(fresh protoreflect.Value, fd protoreflect.FieldDescriptor, levels in
 
 // TestDecodeDepth nests nodes around the protobuf library's limit.
 func TestDecodeDepth(t *testing.T) {
-	for _, chains := range []int{1, 100, 4997, 4998, 4999, 5000, 6000} {
+	list := int(listNumber(t))
+	for _, chains := range []int{1, 100, 4997, 4998, 4999, 5000} {
 		var inner []byte
 		for range chains { // a Node that holds a List that holds the Node
-			list := append(lengthAndTag(1, len(inner)), inner...)
-			inner = append(lengthAndTag(int(listNumber(t)), len(list)), list...)
+			inner = append(lengthAndTag(1, len(inner)), inner...)
+			inner = append(lengthAndTag(list, len(inner)), inner...)
 		}
 		raw := append(lengthAndTag(1, len(inner)), inner...)
 		wire := append(lengthAndTag(2, len(raw)), raw...)
@@ -151,6 +164,7 @@ func TestDecodeOfWhatIsNoTree(t *testing.T) {
 		"unknown field":          "\xfa\xff\x01\x00",
 		"another way of writing": "\x08\x00",
 		"endless number":         strings.Repeat("\x80", 11),
+		"number of 65 bits":      strings.Repeat("\x80", 9) + "\x02",
 		"no UTF-8":               string(appendString(listString(t), "\xff")),
 	} {
 		if _, err := Decode(wire); err == nil {
@@ -200,8 +214,7 @@ func FuzzDecode(f *testing.F) {
 			want, got := &pg_query.ParseResult{}, (*pg_query.ParseResult)(nil)
 			wantErr := proto.Unmarshal(parsed, want)
 			got, err = decodeAll(string(parsed))
-			want.Version = 0 // which we do not read
-			if (err != nil) != (wantErr != nil) || err == nil && !proto.Equal(want, got) {
+			if (err != nil) != (wantErr != nil) || err == nil && !proto.Equal(compared(want), got) {
 				t.Errorf("error %v, want %v, or another tree", err, wantErr)
 			}
 		}
@@ -213,8 +226,8 @@ func FuzzDecode(f *testing.F) {
 		if err := proto.Unmarshal(wire, want); err != nil {
 			t.Fatalf("the library refuses what we read: %v", err)
 		}
-		want.Version = 0
-		if again, err := (proto.MarshalOptions{Deterministic: true}).Marshal(want); err == nil && string(again) == string(wire) && !proto.Equal(want, got) {
+		again, err := (proto.MarshalOptions{Deterministic: true}).Marshal(want)
+		if err == nil && string(again) == string(wire) && !proto.Equal(compared(want), got) {
 			t.Error("another tree")
 		}
 	})
