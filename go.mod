@@ -20,10 +20,11 @@ require (
 	github.com/jackc/pgproto3/v2 v2.3.3
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/klauspost/compress v1.20.3
-	github.com/opencontainers/image-spec v1.1.1
 	github.com/mattermost/xml-roundtrip-validator v0.1.0
+	github.com/opencontainers/image-spec v1.1.1
 	github.com/pganalyze/pg_query_go/v5 v5.1.0
 	github.com/prometheus/client_golang v1.25.0
+	github.com/rogpeppe/go-internal v1.14.1
 	github.com/russellhaering/goxmldsig v1.6.1 // 1.6.1 or newer: CVE-2026-33487
 	github.com/spf13/cobra v1.10.2
 	github.com/xdg-go/scram v1.4.0

@@ -127,6 +127,34 @@ func (o *output) paint(s style, text string) string {
 	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
 }
 
+// paintDiff colours the lines of a diff.
+func (o *output) paintDiff(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line, end := strings.CutSuffix(line, "\n")
+		b.WriteString(o.paint(diffStyle(line), line))
+		if end {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// diffStyle is the colour of a diff's line.
+func diffStyle(line string) style {
+	switch {
+	case strings.HasPrefix(line, "---"), strings.HasPrefix(line, "+++"):
+		return styleBold
+	case strings.HasPrefix(line, "@@"):
+		return styleCyan
+	case strings.HasPrefix(line, "-"):
+		return styleRed
+	case strings.HasPrefix(line, "+"):
+		return styleGreen
+	}
+	return ""
+}
+
 // effectStyle is the colour of a decision.
 func effectStyle(effect string) style {
 	switch effect {

@@ -9,14 +9,22 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
 	"github.com/posternhq/postern/policylang/source"
 )
 
+// formatting is how `postern policy fmt` was asked to format.
+type formatting struct {
+	check bool // change nothing, and fail if something would change
+	diff  bool // change nothing, and print what would
+}
+
 func policyFmtCommand() *cobra.Command {
-	var check bool
+	var f formatting
 	cmd := &cobra.Command{
 		Use:   "fmt [PATH...]",
 		Short: "Format policy files",
@@ -24,21 +32,24 @@ func policyFmtCommand() *cobra.Command {
 and meaning are kept. With - the standard input is formatted to the standard
 output.`,
 		Example: `  postern policy fmt
+  postern policy fmt --diff               # look first
   postern policy fmt --check policies/    # in CI
   postern policy fmt - < orders.postern.hcl`,
 		ValidArgsFunction: completePolicyPaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
-				return formatInput(cmd)
+				return f.input(cmd)
 			}
-			return runPolicyFmt(cmd, args, check)
+			return f.run(cmd, args)
 		},
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "change nothing; fail if a file is not formatted")
+	cmd.Flags().BoolVar(&f.check, "check", false, "change nothing; fail if a file is not formatted")
+	cmd.Flags().BoolVar(&f.diff, "diff", false, "change nothing; print what would change, as a diff")
 	return cmd
 }
 
-func formatInput(cmd *cobra.Command) error {
+// input formats the standard input to the standard output.
+func (f formatting) input(cmd *cobra.Command) error {
 	src, err := io.ReadAll(cmd.InOrStdin())
 	if err != nil {
 		return fmt.Errorf("read input: %w", err)
@@ -47,13 +58,26 @@ func formatInput(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if _, err := cmd.OutOrStdout().Write(formatted); err != nil {
-		return fmt.Errorf("write output: %w", err)
+	out := newOutput(cmd.OutOrStdout())
+	switch {
+	case f.diff:
+		err = out.print(out.paintDiff(unifiedDiff("stdin", src, formatted)))
+	case !f.check:
+		err = out.print(string(formatted))
 	}
-	return nil
+	if f.check && !bytes.Equal(src, formatted) {
+		err = errors.Join(err, errors.New("the input is not formatted"))
+	}
+	return err
 }
 
-func runPolicyFmt(cmd *cobra.Command, paths []string, check bool) error {
+// formattedFiles is the result of `postern policy fmt` as JSON has it.
+type formattedFiles struct {
+	Changed []string `json:"changed"`
+	Diff    string   `json:"diff,omitempty"`
+}
+
+func (f formatting) run(cmd *cobra.Command, paths []string) error {
 	out, err := outputOf(cmd)
 	if err != nil {
 		return err
@@ -62,28 +86,31 @@ func runPolicyFmt(cmd *cobra.Command, paths []string, check bool) error {
 	if err != nil {
 		return err
 	}
-	changed := []string{}
+	result := formattedFiles{Changed: []string{}}
 	var errs []error
 	for _, name := range names {
-		did, err := formatFile(cmd, name, check)
-		errs = append(errs, err)
-		if did {
-			changed = append(changed, name)
-		}
+		errs = append(errs, f.file(cmd, name, &result))
 	}
-	t := newTable("changed")
-	for _, name := range changed {
-		t.row(name)
-	}
-	if len(changed) > 0 || out.json {
-		errs = append(errs, out.showTable(struct {
-			Changed []string `json:"changed"`
-		}{changed}, t))
-	}
-	if check && len(changed) > 0 {
-		errs = append(errs, fmt.Errorf("%s not formatted", plural(len(changed), "file")))
+	errs = append(errs, out.show(result, func() error { return f.print(out, result) }))
+	if f.check && len(result.Changed) > 0 {
+		errs = append(errs, fmt.Errorf("%s not formatted", plural(len(result.Changed), "file")))
 	}
 	return errors.Join(errs...)
+}
+
+// print prints what changed, or would, for people.
+func (f formatting) print(out *output, result formattedFiles) error {
+	if f.diff {
+		return out.print(out.paintDiff(result.Diff))
+	}
+	if len(result.Changed) == 0 {
+		return nil
+	}
+	t := newTable("changed")
+	for _, name := range result.Changed {
+		t.row(name)
+	}
+	return out.print(t.String(out))
 }
 
 // policyFiles lists the policy files that paths name.
@@ -107,20 +134,34 @@ func policyFiles(paths []string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// formatFile formats a file and reports whether that changes it.
-func formatFile(cmd *cobra.Command, name string, check bool) (bool, error) {
+// file formats a file and adds it to the result if that changes it.
+func (f formatting) file(cmd *cobra.Command, name string, result *formattedFiles) error {
 	src, err := os.ReadFile(name)
 	if err != nil {
-		return false, fmt.Errorf("read policy: %w", err)
+		return fmt.Errorf("read policy: %w", err)
 	}
 	formatted, err := format(cmd, name, src)
 	if err != nil || bytes.Equal(src, formatted) {
-		return false, err
+		return err
 	}
-	if check {
-		return true, nil
+	result.Changed = append(result.Changed, name)
+	if f.diff {
+		result.Diff += unifiedDiff(name, src, formatted)
 	}
-	return true, replaceFile(name, formatted)
+	if f.diff || f.check {
+		return nil
+	}
+	return replaceFile(name, formatted)
+}
+
+// unifiedDiff is what formatting changes in a file, as patch reads it; empty if
+// nothing.
+func unifiedDiff(name string, before, after []byte) string {
+	text := string(diff.Diff(name, before, name+" formatted", after))
+	if _, hunks, headed := strings.Cut(text, "\n"); headed { // the first line says "diff"
+		return hunks
+	}
+	return text
 }
 
 // format formats a file's text and prints why it could not.
