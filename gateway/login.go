@@ -39,18 +39,27 @@ func (s *session) authenticate(ctx context.Context, client *accept.Client, polic
 		return s.loginFailed(ctx, err)
 	}
 	v, r := s.see(policy)
+	if v != nil { // it is known whose token it is, let in or not
+		s.view.Store(v)
+		s.log = s.log.With(slog.String("session", s.info.ID), slog.String("identity", v.subject.Name))
+		s.lookAround(ctx)
+	}
 	if r != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "login refused", slog.String("code", string(r.Code)), slog.String("method", s.method),
 			slog.Any("issuer", s.claims["iss"]), slog.Any("subject", s.claims["sub"]), slog.String("reason", r.Message))
 		s.server.cfg.Metrics.Login(s.method, r.Code)
-		s.loginRefused(v, r)
+		s.loginRefused(r)
 		return r
 	}
-	s.view.Store(v)
 	s.server.cfg.Metrics.Login(s.method, "")
-	s.log = s.log.With(slog.String("session", s.info.ID), slog.String("identity", v.subject.Name))
-	s.lookAround(ctx)
 	return nil
+}
+
+// turnAway ends a login that was proven and yet gets no session: the client and
+// the evidence are told why.
+func (s *session) turnAway(why error) error {
+	s.loginRefused(why)
+	return refuse(s.client, why)
 }
 
 // prove has the client prove who it is, by one method that is chosen before

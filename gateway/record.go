@@ -50,7 +50,7 @@ func (g *guard) sessionStart() error {
 	if err := g.append(g.record(evidence.KindSessionStart, g.view.Load()), evidence.Process); err != nil {
 		return err
 	}
-	return g.recordSigns()
+	return g.recordSigns(g.info.ID)
 }
 
 // sessionEnd records why a session ended, and how many statements it had.
@@ -68,14 +68,19 @@ func (g *guard) sessionEnd(why error) error {
 	return g.append(r, evidence.Process)
 }
 
-// loginRefused records that a verified token did not get in.
-func (s *session) loginRefused(policy *view, why *refusal.Refusal) {
-	r := s.record(evidence.KindDenied, policy)
-	r.Session = "" // there is none
+// loginRefused records that a verified token did not get in, and what was
+// suspicious about it. There is no session that the records could be of.
+func (s *session) loginRefused(why error) {
+	_ = s.recordSigns("") // here and below: the login is refused either way
+	r := s.record(evidence.KindDenied, s.view.Load())
+	r.Session = ""
 	r.Command, r.Effect, r.Outcome = "LOGIN", policylang.EffectDeny, evidence.OutcomeRefused
-	r.SQLState, r.Reason = why.SQLSTATE, string(why.Code)
+	var refused *refusal.Refusal
+	if errors.As(why, &refused) {
+		r.SQLState, r.Reason = refused.SQLSTATE, string(refused.Code)
+	}
 	r.Issuer, r.Subject = claimText(s.claims, "iss"), claimText(s.claims, "sub")
-	_ = s.append(r, evidence.Process) // the login is refused either way
+	_ = s.append(r, evidence.Process)
 }
 
 func claimText(claims map[string]any, name string) string {

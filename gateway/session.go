@@ -92,10 +92,10 @@ func (s *Server) admit(ctx context.Context, conn net.Conn, nth int, log *slog.Lo
 		return nil, "", refuse(client.Conn, s.inTime(client.Conn, err))
 	}
 	if r := s.sessions.room(live.view.Load().subject.Name, s.cfg.Limits.IdentityConnections); r != nil {
-		return nil, "", refuse(client.Conn, r)
+		return nil, "", live.turnAway(r)
 	}
 	if live.upstream, err = live.connect(login, client, policy); err != nil {
-		return nil, "", refuse(client.Conn, s.inTime(client.Conn, err))
+		return nil, "", live.turnAway(s.inTime(client.Conn, err))
 	}
 	live.target = &policy.Program.Gateway().Upstream
 	return live, "", nil
@@ -198,7 +198,8 @@ func (s *Server) sessionInfo(client *accept.Client, conn net.Conn) *policylang.S
 	return info
 }
 
-// see works out what a policy makes of the session.
+// see works out what a policy makes of the session. There is a view beside a
+// refusal if it is known who is refused.
 func (s *session) see(policy *livepolicy.Policy) (*view, *refusal.Refusal) {
 	subject, err := policy.Program.Identify(s.claims, s.server.cfg.Clock())
 	switch {
@@ -208,15 +209,13 @@ func (s *session) see(policy *livepolicy.Policy) (*view, *refusal.Refusal) {
 		return nil, refusal.New(refusal.NoIdentity, "no identity of the policy matches this token")
 	}
 	subject.AuthMethod, subject.AuthTime = s.method, s.since
-	if subject.DatabaseRole != s.info.Role {
-		return nil, refusal.New(refusal.RoleMismatch, "%q connects as the database role %q, not %q", subject.Name, subject.DatabaseRole, s.info.Role)
-	}
-	if r := s.revoked(subject); r != nil {
-		return nil, r
-	}
 	info := *s.info
 	info.Signs = s.signs(subject)
-	return &view{policy: policy, subject: subject, signs: info.Signs, evaluator: policy.Program.Evaluator(subject, &info)}, nil
+	v := &view{policy: policy, subject: subject, signs: info.Signs, evaluator: policy.Program.Evaluator(subject, &info)}
+	if subject.DatabaseRole != s.info.Role {
+		return v, refusal.New(refusal.RoleMismatch, "%q connects as the database role %q, not %q", subject.Name, subject.DatabaseRole, s.info.Role)
+	}
+	return v, s.revoked(subject)
 }
 
 // adopt makes a new policy the session's. A refusal says that the policy has
@@ -334,7 +333,7 @@ func (s *session) start(ctx context.Context, ended func(error)) {
 func (s *session) register(g *guard) error {
 	r := s.server.sessions.add(s, s.view.Load().subject.Name, s.secretSize, s.server.cfg.Limits.IdentityConnections, s.server.cfg.Peers.number)
 	if r != nil {
-		return refuse(s.client, r)
+		return s.turnAway(r)
 	}
 	if err := g.sessionStart(); err != nil {
 		s.server.sessions.remove(s)

@@ -75,7 +75,7 @@ func (s *session) lookAround(ctx context.Context) {
 	v := s.view.Load()
 	key := s.tokenKey(v.subject)
 	if s.server.sightings.see(key, s.info.ClientAddr, s.server.cfg.Clock(), v.subject.Expires) {
-		if fresh, r := s.see(v.policy); r == nil {
+		if fresh, _ := s.see(v.policy); fresh != nil {
 			s.view.Store(fresh)
 		}
 		for _, other := range s.server.sessions.all() {
@@ -94,12 +94,16 @@ func (s *session) lookAround(ctx context.Context) {
 	}
 }
 
-// recordSigns makes what is suspicious about a session that has begun evidence.
-func (s *session) recordSigns() error {
+// recordSigns makes what is suspicious about a login evidence: of the session
+// that has begun, or of none.
+func (s *session) recordSigns(session string) error {
 	v := s.view.Load()
+	if v == nil {
+		return nil
+	}
 	for _, sign := range v.signs {
 		r := s.record(evidence.KindImpersonation, v)
-		r.Command, r.Reason = "LOGIN", sign
+		r.Session, r.Command, r.Reason = session, "LOGIN", sign
 		if err := s.append(r, evidence.Process); err != nil {
 			return err
 		}

@@ -110,6 +110,53 @@ func (b *bench) wantSign(t *testing.T, registry *prometheus.Registry, sign, iden
 	}
 }
 
+// TestSignsOfTheRefused shows that who is refused after the token was verified
+// leaves the same traces: whatever refuses them, and though they get no session.
+func TestSignsOfTheRefused(t *testing.T) {
+	b := newBench(t, signsPolicy(), func(c *gateway.Config) {
+		c.CINetworks = []netip.Prefix{netip.MustParsePrefix("127.0.7.0/24")}
+		c.Limits.IdentityConnections = 1
+	})
+	b.connect("ana")
+	stolen := shared.issuer.Issue(map[string]any{"sub": "ana", "aud": "postern", "jti": "t-9"}, 5*time.Minute)
+	if conn, err := pgx.ConnectConfig(t.Context(), b.config("postgres", stolen)); err == nil {
+		_ = conn.Close(context.Background())
+		t.Fatal("let in as another role")
+	}
+	for _, test := range []struct {
+		role     string
+		change   func(*pgx.ConnConfig)
+		password string
+		code     string
+		sign     string
+	}{
+		{"ana", from("127.0.7.9"), token("ana"), "too_many_identity_connections", "human_from_ci"},
+		{"postgres", application("gitlab-runner"), token("ana"), "role_mismatch", "human_as_job"},
+		{"postgres", from("127.0.8.8"), stolen, "role_mismatch", "shared_token"},
+		{"ben", func(c *pgx.ConnConfig) { c.RuntimeParams["application_name"], c.Database = "psql", "nowhere" }, token("job"), "upstream_unavailable", "service_as_person"},
+	} {
+		t.Run(test.code+" "+test.sign, func(t *testing.T) {
+			cfg := b.config(test.role, test.password)
+			test.change(cfg)
+			if conn, err := pgx.ConnectConfig(t.Context(), cfg); err == nil {
+				_ = conn.Close(context.Background())
+				t.Fatal("let in")
+			}
+			var sign, denied bool
+			for r, err := range evidence.Search(b.dir, evidence.Query{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				sign = sign || r.Kind == evidence.KindImpersonation && r.Reason == test.sign && r.Session == "" && r.Identity != "" && r.ClientAddr != ""
+				denied = denied || sign && r.Kind == evidence.KindDenied && r.Reason == test.code && r.Command == "LOGIN" && r.Session == "" && r.Identity != ""
+			}
+			if !sign || !denied {
+				t.Errorf("the evidence has the sign: %t, and after it the refusal: %t", sign, denied)
+			}
+		})
+	}
+}
+
 // TestSharedToken uses one token from two addresses: both sessions show it, the
 // first from its next statement on.
 func TestSharedToken(t *testing.T) {
