@@ -1,120 +1,36 @@
 package login_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/issuertest"
 	"github.com/posternhq/postern/gateway/internal/login"
 	"github.com/posternhq/postern/gateway/internal/oidc"
 	"github.com/posternhq/postern/policylang"
 )
 
-// issuer is a running oidc-provider: npm's, a real one, that rotates its keys,
-// withdraws them and goes away. testacc/identity has it.
-type issuer struct {
-	url   string
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines *bufio.Scanner
-}
-
-func startIssuer(t *testing.T, logout ...string) *issuer {
-	t.Helper()
-	installed, err := filepath.Abs("../../../bin/identity")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(installed, "node_modules", "oidc-provider")); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("oidc-provider is not installed: run testacc/identity/install.sh")
-		}
-		t.Skip("SKIPPED: oidc-provider is not installed: run testacc/identity/install.sh")
-	}
-	i := &issuer{cmd: exec.Command("node", append([]string{"../../../testacc/identity/issuer.mjs", installed}, logout...)...)}
-	i.stdin, err = i.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := i.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := i.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(i.stop)
-	i.lines = bufio.NewScanner(out)
-	i.url = i.read(t)
-	return i
-}
-
-// read returns what the issuer prints next, but for its library's warnings.
-func (i *issuer) read(t *testing.T) string {
-	t.Helper()
-	for i.lines.Scan() {
-		if line := i.lines.Text(); line == "done" || strings.HasPrefix(line, "http") || strings.Trim(line, "0123456789") == "" {
-			return line
-		}
-	}
-	t.Fatalf("the issuer has ended: %v", i.lines.Err())
-	return ""
-}
-
-func (i *issuer) tell(t *testing.T, command string) string {
-	t.Helper()
-	if _, err := fmt.Fprintln(i.stdin, command); err != nil {
-		t.Fatal(err)
-	}
-	return i.read(t)
-}
-
-func (i *issuer) stop() {
-	if i.cmd.ProcessState == nil {
-		_ = i.stdin.Close()
-		_ = i.cmd.Wait()
-	}
-}
-
 // signIn signs ana in by a browser with cookies.
-func (i *issuer) signIn(t *testing.T) *login.Login {
+func signIn(t *testing.T, i *issuertest.Issuer) *login.Login {
 	t.Helper()
-	at := api.SignInIssuer{Name: "corp", URL: i.url, ClientID: "postern"}
-	p, err := login.Discover(t.Context(), at, http.DefaultClient)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	l, err := p.Browser(ctx, login.BrowserConfig{Hint: "ana", Open: func(page string) error {
-		jar, err := cookiejar.New(nil)
-		if err != nil {
-			return err
-		}
+	l, err := discover(t, i).Browser(ctx, login.BrowserConfig{Hint: "ana", Open: func(page string) error {
 		go func() {
-			response, err := (&http.Client{Jar: jar}).Get(page)
-			if err != nil {
+			if err := issuertest.Browse(page); err != nil {
 				t.Errorf("the browser: %v", err)
-				return
-			}
-			defer func() { _ = response.Body.Close() }()
-			if body, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
-				t.Errorf("the browser: %s\n%s", response.Status, body)
 			}
 		}()
 		return nil
@@ -123,6 +39,44 @@ func (i *issuer) signIn(t *testing.T) *login.Login {
 		t.Fatal(err)
 	}
 	return l
+}
+
+func discover(t *testing.T, i *issuertest.Issuer) *login.Provider {
+	t.Helper()
+	at := api.SignInIssuer{Name: "corp", URL: i.URL, ClientID: issuertest.ClientID}
+	p, err := login.Discover(t.Context(), at, http.DefaultClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestRealDevice signs in by the device flow: on another device ana enters the
+// code, or refuses it.
+func TestRealDevice(t *testing.T) {
+	i := issuertest.Start(t)
+	issuers := []policylang.Issuer{{Name: "corp", URL: i.URL, Audience: issuertest.ClientID}}
+	v := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, AllowLoopbackHTTP: true})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	l, err := discover(t, i).Device(ctx, func(d *oauth2.DeviceAuthResponse) {
+		if d.UserCode == "" || d.VerificationURI != i.URL+"/device" {
+			t.Errorf("the person is told %q and %q", d.UserCode, d.VerificationURI)
+		}
+		if err := issuertest.Browse(d.VerificationURIComplete); err != nil {
+			t.Errorf("the other device: %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claims, err := v.Verify(t.Context(), l.IDToken); err != nil || claims["sub"] != "ana" || l.Refresh == "" {
+		t.Errorf("it is the login of %v, %v", claims["sub"], err)
+	}
+	_, err = discover(t, i).Device(ctx, func(d *oauth2.DeviceAuthResponse) { i.Tell(t, "refuse "+d.UserCode) })
+	if err == nil || !strings.Contains(err.Error(), "it was refused there") {
+		t.Errorf("refused there: %v", err)
+	}
 }
 
 // clock can be set forward.
@@ -145,8 +99,8 @@ func (c *clock) forward(d time.Duration) {
 
 // TestRealIssuer is the life of an issuer's keys, as a gateway sees it.
 func TestRealIssuer(t *testing.T) {
-	i, c := startIssuer(t), &clock{}
-	issuers := []policylang.Issuer{{Name: "corp", URL: i.url, Audience: "postern"}}
+	i, c := issuertest.Start(t), &clock{}
+	issuers := []policylang.Issuer{{Name: "corp", URL: i.URL, Audience: issuertest.ClientID}}
 	v := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, AllowLoopbackHTTP: true, Clock: c.now})
 	accepted := func(what, token string) {
 		t.Helper()
@@ -164,30 +118,30 @@ func TestRealIssuer(t *testing.T) {
 		}
 	}
 
-	first := i.signIn(t)
+	first := signIn(t, i)
 	accepted("the first token", first.IDToken)
 	refused("an altered token", altered(first.IDToken), oidc.CodeSignature)
 
-	i.tell(t, "rotate")
-	second := i.signIn(t)
+	i.Tell(t, "rotate")
+	second := signIn(t, i)
 	accepted("a token of a key that is new", second.IDToken)
 	accepted("a token of the key before", first.IDToken)
 
-	before := i.tell(t, "fetches")
+	before := i.Tell(t, "fetches")
 	for n := range 50 {
 		refused("a token of a key that there is not", withKey(t, first.IDToken, fmt.Sprint("bogus-", n)), oidc.CodeUnknownKey)
 	}
-	if after := i.tell(t, "fetches"); after != before {
+	if after := i.Tell(t, "fetches"); after != before {
 		t.Errorf("fifty bogus tokens made %s requests of %s, want none so soon after the last", after, before)
 	}
 
-	i.tell(t, "remove")
+	i.Tell(t, "remove")
 	accepted("a token of a withdrawn key, before the keys are read again", first.IDToken)
 	c.forward(11 * time.Minute)
 	refused("a token of a withdrawn key", first.IDToken, oidc.CodeUnknownKey)
 	accepted("a token of the key that stays", second.IDToken)
 
-	i.stop()
+	i.Stop()
 	c.forward(11 * time.Minute)
 	accepted("while the issuer is away", second.IDToken)
 	c.forward(time.Hour)
@@ -199,10 +153,10 @@ func TestRealLogout(t *testing.T) {
 	sent := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { sent <- r.PostFormValue("logout_token") }))
 	t.Cleanup(server.Close)
-	i := startIssuer(t, server.URL)
-	issuers := []policylang.Issuer{{Name: "corp", URL: i.url, Audience: "postern"}}
+	i := issuertest.Start(t, server.URL)
+	issuers := []policylang.Issuer{{Name: "corp", URL: i.URL, Audience: issuertest.ClientID}}
 	v := oidc.NewVerifier(oidc.Config{Issuers: func() []policylang.Issuer { return issuers }, AllowLoopbackHTTP: true})
-	claims, err := v.Verify(t.Context(), i.signIn(t).IDToken)
+	claims, err := v.Verify(t.Context(), signIn(t, i).IDToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,12 +164,12 @@ func TestRealLogout(t *testing.T) {
 	if session == "" {
 		t.Fatal("the ID token names no session")
 	}
-	if said := i.tell(t, "logout ana "+session); said != "done" {
+	if said := i.Tell(t, "logout ana "+session); said != "done" {
 		t.Fatal(said)
 	}
 	token := <-sent
 	said, err := v.VerifyLogout(t.Context(), token)
-	if err != nil || said.Issuer != i.url || said.Subject != "ana" || said.Session != session || said.ID == "" {
+	if err != nil || said.Issuer != i.URL || said.Subject != "ana" || said.Session != session || said.ID == "" {
 		t.Errorf("it says %+v, %v", said, err)
 	}
 	var refused *oidc.Error
@@ -226,8 +180,8 @@ func TestRealLogout(t *testing.T) {
 
 // TestRenew exchanges a refresh token at the real issuer.
 func TestRenew(t *testing.T) {
-	i := startIssuer(t)
-	l := i.signIn(t)
+	i := issuertest.Start(t)
+	l := signIn(t, i)
 	if l.Refresh == "" {
 		t.Fatal("the issuer gave no refresh token")
 	}

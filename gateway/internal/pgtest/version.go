@@ -32,7 +32,7 @@ func BinDirOf(version int) (string, error) {
 	if version != 18 {
 		return "", fmt.Errorf("no PostgreSQL %d found in %s (on Debian: apt-get install postgresql-%[1]d)", version, dir)
 	}
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
 	}
@@ -46,9 +46,9 @@ func BinDirOf(version int) (string, error) {
 	return filepath.Join(home, "bin"), nil
 }
 
-// moduleRoot finds go.mod in the working directory or above it: tests run in
+// ModuleRoot finds go.mod in the working directory or above it: tests run in
 // their package's directory.
-func moduleRoot() (string, error) {
+func ModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the module's root: %w", err)
