@@ -7,6 +7,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/accept"
 	"github.com/posternhq/postern/gateway/authenticate"
+	"github.com/posternhq/postern/gateway/internal/pki"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/livepolicy"
 )
@@ -89,7 +90,10 @@ func (s *session) prove(ctx context.Context, client *accept.Client) (claims map[
 	if err != nil {
 		return nil, err
 	}
-	return auth.Token(ctx, token)
+	if claims, err = auth.Token(ctx, token); err != nil && (len(hints.Certificates) > 0 || token == pki.InPlaceOfPassword) {
+		err = authenticate.PassedOver(err)
+	}
+	return claims, err
 }
 
 // proveByBearer is SASL OAUTHBEARER (RFC 7628). A client whose token is refused

@@ -77,6 +77,18 @@ if [ "${1-}" = tests ] && [ -d /usr/lib/postgresql/15 ] && ! [ -e /usr/lib/postg
 	fi
 fi
 
+# A Secret Service, as desktops have it, for where a login is kept.
+if [ "${1-}" = tests ] && ! { command -v dbus-daemon && command -v gnome-keyring-daemon && command -v secret-tool; } >/dev/null 2>&1; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		say 'installing a keyring with apt-get'
+		apt-get update -q >&2
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends dbus gnome-keyring libsecret-tools >&2 || missing=1
+	else
+		say 'a keyring is missing. On Debian, as root: apt-get install dbus gnome-keyring libsecret-tools'
+		missing=1
+	fi
+fi
+
 # A writer of random SQL, for the search for leaks.
 if [ "${1-}" = tests ] && ! command -v sqlsmith >/dev/null 2>&1; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

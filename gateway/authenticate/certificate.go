@@ -49,6 +49,22 @@ func (a *Authenticator) Certificate(chain []*x509.Certificate) (map[string]any, 
 	return claims, nil
 }
 
+// PassedOver is how a client fails that has a certificate of an authority that is
+// not known here, or that was not asked for because none is, and a password that
+// is not even a token: it expected to be let in by the certificate. Other
+// failures stay what they are.
+func PassedOver(err error) error {
+	var f *Failure
+	if !errors.As(err, &f) || f.Code != string(oidc.CodeMalformed) {
+		return err
+	}
+	return &Failure{
+		Code: "certificate_foreign", Public: "the client certificate is of no authority that this gateway knows, and the password is not a token",
+		Hint:   "tell the owner of the gateway, which --login-ca names that authority to; or log in with a token: run postern psql without --with",
+		Reason: "the client certificate is of no authority that --login-ca names, and the password is not a token", Err: err,
+	}
+}
+
 // ours reports whether one of the authorities has signed a certificate, be it
 // good or not.
 func (a *Authenticator) ours(leaf *x509.Certificate) bool {

@@ -6,21 +6,28 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posternhq/postern/gateway/internal/issuertest"
 )
 
 // asPostern, in the environment, makes the test binary the command itself.
 const asPostern = "POSTERN_TEST_AS_COMMAND"
 
+// asBrowser is the name under which it is a person's browser.
+const asBrowser = "browser"
+
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == asBrowser {
+		if err := issuertest.Browse(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(asPostern) == "" {
 		os.Exit(m.Run())
 	}
-	cmd := rootCommand()
-	cmd.SetArgs(os.Args[1:])
-	if err := cmd.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	main()
 }
 
 // TestParserProbe runs the probe as the gateway does at its start.

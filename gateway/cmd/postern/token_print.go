@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posternhq/postern/gateway/internal/login"
+	"github.com/posternhq/postern/gateway/internal/pki"
 )
 
 // tokenForm is what `postern token` gives: a credential, unless it is asked for
@@ -129,7 +130,7 @@ func (s *credentialSource) proveBy(ctx context.Context, method string) (*proof, 
 			p.remove()
 			return nil, err
 		}
-		p.env = []string{"PGSSLCERT=" + certFile, "PGSSLKEY=" + keyFile}
+		p.env = []string{"PGSSLCERT=" + certFile, "PGSSLKEY=" + keyFile, "PGPASSWORD=" + pki.InPlaceOfPassword}
 		return p, nil
 	}
 	return nil, fmt.Errorf("--with %q is not a way to log in: it is token, certificate or scram", method)

@@ -16,6 +16,10 @@ import (
 	"time"
 )
 
+// InPlaceOfPassword is what postern's own client sends that has a certificate, if
+// it is asked for a password: the gateway then knows why there is none.
+const InPlaceOfPassword = "the-client-certificate-is-the-proof"
+
 // scheme is that of the URI with the gateway and the subject.
 const scheme = "postern"
 
