@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"gateway/control/signin":         {"policylang", "gateway/control/saml", "gateway/internal/api", "gateway/internal/oidc", "gateway/internal/pki"},
 	"gateway/control/saml":           {"policylang"},
 	"gateway/internal/samltest":      {},
+	"gateway/internal/issuertest":    {"gateway/internal/pgtest"},
 	"gateway/console":                {"policylang", "policylang/*", "gateway/evidence", "gateway/internal/*"},
 
 	// What composes the steps; it does not know the control plane's server.
