@@ -40,7 +40,13 @@ type encoder struct {
 	private []byte // the private line with its newline; empty if nothing is private
 	origin  []byte // `"origin":"…"`, set by the journal
 	maxSQL  int
+
+	second int64  // since 1970, of stamp
+	stamp  []byte // as appendTime writes it
 }
+
+// maxStart is the greatest length of what appendStart appends.
+const maxStart = len(`{"v":1,"seq":18446744073709551615,`)
 
 // appendStart appends the members of a public line that precede enc.public.
 func appendStart(dst []byte, seq uint64) []byte {
@@ -61,7 +67,7 @@ func (e *encoder) encode(r *Record, at time.Time) {
 
 	b := append(e.public[:0], e.origin...)
 	b = append(b, `,"time":"`...)
-	b = at.UTC().AppendFormat(b, timeLayout)
+	b = e.appendTime(b, at)
 	b = append(b, '"')
 	b = appendWho(b, r)
 	b = appendInt(b, `,"stmt_no":`, int64(r.StmtNo))
@@ -90,6 +96,21 @@ func (e *encoder) encode(r *Record, at time.Time) {
 	b = appendTexts(b, `,"masked":`, r.Masked)
 	b = appendText(b, `,"trace_id":`, r.TraceID)
 	e.public = append(b, '}', '\n')
+}
+
+// appendTime appends a time as timeLayout has it, of which the same second is
+// written again and again.
+func (e *encoder) appendTime(b []byte, at time.Time) []byte {
+	const fraction = len("000000Z")
+	if second := at.Unix(); second != e.second || e.stamp == nil {
+		e.second, e.stamp = second, at.UTC().AppendFormat(e.stamp[:0], timeLayout)
+	}
+	b = append(b, e.stamp...)
+	digits := b[len(b)-fraction : len(b)-1]
+	for micro, i := at.Nanosecond()/1000, len(digits)-1; i >= 0; micro, i = micro/10, i-1 {
+		digits[i] = byte('0' + micro%10)
+	}
+	return b
 }
 
 // Fixed is the encoding of what the records of one statement of a session have
@@ -265,13 +286,31 @@ func appendObserved(b []byte, observed []Observation) []byte {
 	return append(b, ']')
 }
 
+// plainPrefix returns how many bytes at the start of s, a multiple of eight,
+// need no escaping: ASCII without control characters, quotes and backslashes.
+func plainPrefix(s string) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		quote, backslash := w^'"'*ones, w^'\\'*ones
+		// The top bit of a byte is set in x-ones if the byte was 0, and in
+		// w-' '*ones if it was below a space, unless x or w had it already.
+		if (w|(w-' '*ones)|(quote-ones)|(backslash-ones))&tops != 0 {
+			break
+		}
+	}
+	return i
+}
+
 // appendString appends s as a JSON string. What is not UTF-8 is replaced, as
 // encoding/json does.
 func appendString(b []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plainPrefix(s); i < len(s); {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
 			i++

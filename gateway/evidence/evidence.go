@@ -14,9 +14,9 @@
 //
 // # What it promises
 //
-// Append returns once the record is as durable as asked. [Process]: it was
-// written to the file, and survives kill -9 of the gateway. [Power], [Intent]:
-// the file was synced. If it cannot be written, Append returns an error, and so
+// Append returns once the record is as durable as asked. [Process]: it is in a
+// file, and survives kill -9 of the gateway. [Power], [Intent]: that was synced.
+// If it cannot be written, Append returns an error, and so
 // does every Append until the journal has recovered: the gateway fails closed.
 //
 // Every BlockInterval, or BlockRecords records, what was appended is sealed and
@@ -37,6 +37,7 @@
 //
 //	00000000000000000001.pev  segments, named for the seq of their first record
 //	checkpoint                the newest checkpoint, a signed note
+//	tail                      records that are in no segment yet
 //	hashes                    the log's hashes, for proofs; made again if lost
 //	key.pub                   public key of the process that writes
 //	lock                      locked while a process writes
@@ -58,10 +59,24 @@
 // The first frame of a segment, and no other, is of kind segment: JSON with v,
 // origin, first_seq, blocks (sealed in the segments before), bundle_digest and
 // time. A records frame holds lines of JSON, each ended by a newline: for each
-// record its public line and, if it has one, its private line. A flush is the
-// unit of durability, and makes one records frame or several. When a segment is
-// closed, after SegmentBytes or SegmentAge, it is written anew with large
-// compressed frames; no line changes.
+// record its public line and, if it has one, its private line. When a segment is
+// closed, after SegmentBytes (before compression) or SegmentAge, and its frames
+// are small, it is written anew with large ones; no line changes.
+//
+// The tail is two halves of 512 KiB. A half is a sequence of frames from its
+// start. A frame of the tail is a header of 24 bytes, numbers big-endian, and
+// the lines of one record:
+//
+//	 0  4  CRC-32C of bytes 4 to 23 and the lines
+//	 4  4  length of the lines
+//	 8  8  seq of the record
+//	16  8  time of the record, in microseconds since 1970
+//
+// A half ends before the first frame that does not match its checksum or whose
+// seq is not the one before and one: behind it may be older frames. The journal
+// goes on, after its last segment, with those frames of the half with the lesser
+// first seq, and then of the other, whose seq follow. Records are in the segment
+// before they leave the tail. A closed journal has none.
 //
 // # Records, blocks, log
 //
@@ -88,8 +103,8 @@
 // # After a crash
 //
 // The last segment is read up to the first frame that is torn or does not match
-// its checksum, and cut off there; a record of kind journal says so, with the
-// count of bytes lost. Blocks and checkpoints go on where they were. If a
+// its checksum, and cut off there; what the tail has is put behind it; a record
+// of kind journal says so, with the count of bytes lost. Blocks and checkpoints go on where they were. If a
 // checkpoint speaks of more than can be read, no crash explains it: Open
 // refuses with [ErrDamaged] and leaves everything as it is.
 package evidence

@@ -16,8 +16,8 @@ type Fault struct {
 
 // Inject makes the journal's files fail as f says, from now on.
 func (j *Journal) Inject(f *Fault) {
-	j.write.Lock()
-	defer j.write.Unlock()
+	j.file.Lock()
+	defer j.file.Unlock()
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
 	j.open = func(path string, create bool) (segmentFile, error) {
@@ -68,7 +68,7 @@ func (j *Journal) Seal() error {
 
 // Rotate closes the current segment, at once, and compacts it if asked.
 func (j *Journal) Rotate(compact bool) error {
-	first, err := j.sealAndRotate(true)
+	first, _, err := j.sealAndRotate(true)
 	if err != nil || !compact {
 		return err
 	}
@@ -76,14 +76,21 @@ func (j *Journal) Rotate(compact bool) error {
 	return err
 }
 
+// Flush moves what the tail holds into the segment.
+func (j *Journal) Flush() error { return j.flush(j.nextSeq() - 1) }
+
 // Abandon stops the journal as a crash would, but for the goroutine's end:
-// nothing is sealed, signed or recorded.
+// nothing is moved, sealed, signed or recorded.
 func (j *Journal) Abandon() error {
 	close(j.stop)
 	<-j.done
+	j.seal.Lock()
+	defer j.seal.Unlock()
+	j.file.Lock()
+	defer j.file.Unlock()
 	j.write.Lock()
 	defer j.write.Unlock()
-	j.w.closed = true
+	j.ended, j.w.closed, j.log.closed = true, true, true
 	return j.closeFiles()
 }
 
@@ -157,4 +164,45 @@ func RewriteRecords(path string, change func(payload []byte) []byte) error {
 		out = appendFrame(out, h, payload)
 	}
 	return os.WriteFile(path, out, 0o600)
+}
+
+// TailHalf is the length of each half of the tail.
+const TailHalf = tailHalf
+
+// WithoutMapping has the journal write its tail by system calls, as where a
+// file cannot be mapped, from its next recovery on.
+func (j *Journal) WithoutMapping() {
+	j.write.Lock()
+	defer j.write.Unlock()
+	j.openTail = func(path string) (tailFile, error) {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		return &writtenTail{File: f}, err
+	}
+}
+
+// FailTail makes the tail's next store fail.
+func (j *Journal) FailTail(err error) {
+	j.write.Lock()
+	defer j.write.Unlock()
+	j.tail.file = failingTail{j.tail.file, err}
+}
+
+type failingTail struct {
+	tailFile
+	err error
+}
+
+func (t failingTail) put(int, []byte, []byte) error { return t.err }
+
+// Fail makes the journal fail.
+func (j *Journal) Fail(err error) { _ = j.fail(err) }
+
+// ParseTail returns the seq of each record of a tail that follows next, and how
+// many bytes are no whole frame.
+func ParseTail(data []byte, next uint64) (seqs []uint64, torn int64) {
+	records, torn := parseTail(data, next)
+	for _, r := range records {
+		seqs = append(seqs, r.seq)
+	}
+	return seqs, torn
 }

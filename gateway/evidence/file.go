@@ -17,6 +17,7 @@ const (
 	checkpointFile = "checkpoint"
 	verifierFile   = "key.pub"
 	hashesFile     = "hashes"
+	tailName       = "tail"
 	lockFile       = "lock"
 	tempPattern    = ".tmp-*"
 )

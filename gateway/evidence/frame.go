@@ -105,17 +105,20 @@ func parseFrameHeader(b []byte) (h frameHeader, crc uint32, err error) {
 
 // frameReader reads a segment's frames one after the other.
 type frameReader struct {
-	file   *os.File
-	r      *bufio.Reader
-	size   int64 // of the file when it was opened
-	offset int64 // of the next frame
-	zstd   *zstd.Decoder
-	head   [frameHeaderSize]byte
-	stored []byte // payload of the last frame as stored
-	plain  []byte
+	file      *os.File
+	r         *bufio.Reader
+	size      int64  // of the file when it was opened, or later if it is live
+	offset    int64  // of the next frame
+	following uint64 // seq of the record that follows those read
+	behind    behind
+	zstd      *zstd.Decoder
+	head      [frameHeaderSize]byte
+	stored    []byte // payload of the last frame as stored
+	plain     []byte
 }
 
-// openFrames opens a segment as long as it is now.
+// openFrames opens a segment as long as it is now. See openLive for one that may
+// be in use.
 func openFrames(path string) (*frameReader, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -137,11 +140,8 @@ func (f *frameReader) close() {
 	_ = f.file.Close() // nothing was written
 }
 
-// next returns the next frame. The payload is valid until the next call, and
-// nil if want says that the frame is of no interest: then it is not checked
-// either. The error is io.EOF at the end of the last frame; after any other
-// error offset is still that of the frame that could not be read.
-func (f *frameReader) next(want func(*frameHeader) bool) (frameHeader, []byte, error) {
+// inFile is next, of the segment's file.
+func (f *frameReader) inFile(want func(*frameHeader) bool) (frameHeader, []byte, error) {
 	if f.offset == f.size {
 		return frameHeader{}, nil, io.EOF
 	}
@@ -149,9 +149,11 @@ func (f *frameReader) next(want func(*frameHeader) bool) (frameHeader, []byte, e
 		return frameHeader{}, nil, errTorn
 	}
 	head := &f.head
-	if _, err := io.ReadFull(f.r, head[:]); err != nil {
+	peeked, err := f.r.Peek(frameHeaderSize) // it may be read again, when there is more
+	if err != nil {
 		return frameHeader{}, nil, fmt.Errorf("read frame: %w", err)
 	}
+	copy(head[:], peeked)
 	h, crc, err := parseFrameHeader(head[:])
 	if err != nil {
 		return frameHeader{}, nil, err
@@ -160,19 +162,34 @@ func (f *frameReader) next(want func(*frameHeader) bool) (frameHeader, []byte, e
 	if end > f.size {
 		return frameHeader{}, nil, errTorn
 	}
+	if _, err := f.r.Discard(frameHeaderSize); err != nil {
+		return frameHeader{}, nil, fmt.Errorf("read frame: %w", err)
+	}
 	if want != nil && !want(&h) {
 		if _, err := f.r.Discard(int(h.length)); err != nil {
 			return frameHeader{}, nil, fmt.Errorf("read frame: %w", err)
 		}
-		f.offset = end
+		f.passed(&h, end)
 		return h, nil, nil
 	}
 	payload, err := f.payload(&h, crc, head[4:], f.r)
 	if err != nil {
 		return frameHeader{}, nil, err
 	}
-	f.offset = end
+	f.passed(&h, end)
 	return h, payload, nil
+}
+
+// passed notes that a frame was read, which ends there.
+func (f *frameReader) passed(h *frameHeader, end int64) {
+	f.offset = end
+	switch h.kind {
+	case frameSegment:
+		f.following = h.first
+	case frameRecords:
+		f.following = h.first + uint64(h.count)
+	case frameBlock, frameCheckpoint:
+	}
 }
 
 // payload reads and checks a payload.
@@ -200,6 +217,9 @@ func (f *frameReader) payload(h *frameHeader, crc uint32, head []byte, r io.Read
 
 // at returns the payload of the frame at an offset, as next does.
 func (f *frameReader) at(offset int64) ([]byte, error) {
+	if f.behind.found && offset == f.offset {
+		return f.behind.payload, nil
+	}
 	var head [frameHeaderSize]byte
 	if _, err := f.file.ReadAt(head[:], offset); err != nil {
 		return nil, fmt.Errorf("read frame: %w", err)

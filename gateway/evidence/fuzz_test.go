@@ -15,7 +15,7 @@ import (
 func FuzzSegment(f *testing.F) {
 	cfg := config(f, journalDir(f))
 	j := open(f, cfg)
-	appendRecord(f, j, statement(1))
+	appendMoved(f, j, statement(1))
 	if err := j.Abandon(); err != nil {
 		f.Fatal(err)
 	}

@@ -91,23 +91,25 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 
 // Journal is an open journal. It is safe for concurrent use.
 //
-// Of its locks, rewriting is taken before seal, seal before write, write before
-// syncing, and queue last.
+// Of its locks, rewriting is taken before seal, seal before file, file before
+// write, and syncing last.
 type Journal struct {
 	cfg      Config
 	lock     *os.File // held for as long as the journal is open
 	open     func(path string, create bool) (segmentFile, error)
+	openTail func(path string) (tailFile, error)
 	encoders sync.Pool
 
-	queue sync.Mutex
-	next  *batch // records that wait for the file; guarded by queue
-	spare *batch // to be used again; guarded by queue
-	seq   uint64 // of the next record; guarded by queue
+	write sync.Mutex
+	tail  tail   // records that are in no segment yet; guarded by write, but see move
+	seq   uint64 // of the next record; guarded by write
+	ended bool   // Append takes no record any more; guarded by write
 
-	write   sync.Mutex
-	w       writer        // guarded by write
-	failure atomic.Value  // failed; stored under write
-	written atomic.Uint64 // bytes written since Open, over all segments; stored under write
+	file    sync.Mutex
+	w       writer        // guarded by file
+	written atomic.Uint64 // bytes written since Open, over all segments; stored under file
+	sealed  atomic.Uint64 // seq of the last record in a block; stored under file
+	failure atomic.Pointer[failed]
 
 	syncing sync.Mutex
 	s       syncer // guarded by syncing
@@ -117,7 +119,7 @@ type Journal struct {
 
 	rewriting sync.Mutex // held while a closed segment is rewritten
 
-	kick    chan struct{} // a block is full
+	kick    chan struct{} // half of the tail, or a block, is full
 	stop    chan struct{} // closed by Close
 	done    chan struct{} // closed when the sealing loop has ended
 	closing sync.Once
@@ -127,14 +129,19 @@ type Journal struct {
 type writer struct {
 	file    segmentFile
 	first   uint64    // seq with which the segment begins
-	size    int64     // of the file
+	moved   uint64    // seq of the last record in a segment
+	size    int64     // of the segment's frames, before they are compressed
+	frames  int64     // of records in the segment
 	opened  time.Time // when the segment was made or opened
 	pending []pendingRecord
-	sealed  uint64 // seq of the last record in a block
 	bundle  string // of the last record in a block that names one
-	last    time.Time
 	closed  bool
 
+	frameWriter
+}
+
+// frameWriter makes frames of records.
+type frameWriter struct {
 	buf    []byte
 	leaves []pendingRecord
 	tree   tree
@@ -143,7 +150,7 @@ type writer struct {
 	packed []byte
 }
 
-// pendingRecord is a record that is in no block yet.
+// pendingRecord is a record of a segment that is in no block yet.
 type pendingRecord struct {
 	leaf   tlog.Hash
 	at     int64 // time, microseconds
@@ -157,22 +164,10 @@ type syncer struct {
 	err    error  // a sync that failed: what the file holds on disk is not known any more
 }
 
-// failed wraps what an atomic.Value holds; the zero failed is no failure.
+// failed is why a journal takes no records.
 type failed struct{ err error }
 
-// batch is records that are written together.
-type batch struct {
-	lines   []byte
-	records []batchRecord
-	users   int // Appends that have not looked at the outcome; guarded by queue
-
-	// Set once, under write.
-	done bool
-	err  error
-	pos  uint64 // Journal.written after it
-}
-
-// batchRecord is one record of a batch.
+// batchRecord is one record of several whose lines follow each other.
 type batchRecord struct {
 	seq       uint64
 	publicEnd int // in lines, after the newline
@@ -209,7 +204,7 @@ func open(cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		cfg: cfg, lock: locked, open: openSegment, next: &batch{},
+		cfg: cfg, lock: locked, open: openSegment, openTail: openTailFile,
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	origin := appendString([]byte(`"origin":`), cfg.Origin)
@@ -233,7 +228,7 @@ func (j *Journal) start() error {
 		return fmt.Errorf("make compressor: %w", err)
 	}
 	j.w.zstd, j.w.leaf = compressor, newLeafHasher()
-	recovered, err := j.resume()
+	recovered, err := j.resume(nil)
 	if err != nil {
 		return err
 	}
@@ -261,23 +256,15 @@ func (j *Journal) Append(r *Record, d Durability) (uint64, error) {
 		at = j.cfg.Clock()
 	}
 	e, _ := j.encoders.Get().(*encoder) // the pool holds nothing else
+	defer j.encoders.Put(e)
 	e.encode(r, at)
-	if len(e.public)+len(e.private) > maxLine-64 {
-		return 0, fmt.Errorf("%w: %d bytes, at most %d are possible", ErrTooLong, len(e.public)+len(e.private), maxLine-64)
+	size := len(e.public) + len(e.private) + maxStart
+	if size > maxLine {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d are possible", ErrTooLong, size, maxLine)
 	}
-	seq, b := j.enqueue(e, at, r.Bundle)
-	j.encoders.Put(e)
-
-	j.write.Lock()
-	if !b.done {
-		j.commit(b)
-	}
-	err, pos := b.err, b.pos
-	j.write.Unlock()
-	j.release(b)
-
+	seq, err := j.add(e, at, r.Bundle)
 	if err == nil && d != Process {
-		err = j.syncTo(pos)
+		err = j.flushAndSync(seq)
 	}
 	if err != nil {
 		return 0, err
@@ -285,79 +272,159 @@ func (j *Journal) Append(r *Record, d Durability) (uint64, error) {
 	return seq, nil
 }
 
-// enqueue gives the record its seq and adds it to the batch that is written
-// next.
-func (j *Journal) enqueue(e *encoder, at time.Time, bundle string) (uint64, *batch) {
-	j.queue.Lock()
-	defer j.queue.Unlock()
-	b := j.next
+// add puts a record into the tail.
+func (j *Journal) add(e *encoder, at time.Time, bundle string) (uint64, error) {
+	size := tailFrameHeader + maxStart + len(e.public) + len(e.private)
+	if size > tailHalf {
+		return j.addLong(e, at, bundle)
+	}
+	j.write.Lock()
+	defer j.write.Unlock()
+	for {
+		if err := j.takes(); err != nil {
+			return 0, err
+		}
+		fits, switched := j.tail.fits(size)
+		if switched {
+			j.wake()
+		}
+		if fits {
+			break
+		}
+		// Both halves are full: help to move the older one.
+		j.write.Unlock()
+		err := j.flushFull()
+		j.write.Lock()
+		if err != nil {
+			return 0, err
+		}
+	}
+	seq := j.seq
+	if err := j.tail.put(e, seq, at, bundle); err != nil {
+		return 0, j.fail(err)
+	}
+	j.took()
+	return seq, nil
+}
+
+// addLong puts a record that is too long for the tail into the segment, after
+// those that came before it.
+func (j *Journal) addLong(e *encoder, at time.Time, bundle string) (uint64, error) {
+	j.file.Lock()
+	defer j.file.Unlock()
+	j.write.Lock()
+	defer j.write.Unlock()
+	if err := j.takes(); err != nil {
+		return 0, err
+	}
+	for h := j.tail.oldest(); h != nil; h = j.tail.oldest() {
+		if err := j.move(h); err != nil {
+			return 0, err
+		}
+		h.reset()
+	}
+	long := half{lines: append(appendStart(nil, j.seq), e.public...)}
+	publicEnd := len(long.lines)
+	long.lines = append(long.lines, e.private...)
+	long.records = []batchRecord{{seq: j.seq, publicEnd: publicEnd, end: len(long.lines), at: at.UnixMicro(), bundle: bundle}}
+	if err := j.move(&long); err != nil {
+		return 0, err
+	}
+	return j.took(), nil
+}
+
+// took counts a record that was taken, and returns its seq. The caller holds
+// j.write.
+func (j *Journal) took() uint64 {
 	seq := j.seq
 	j.seq++
-	b.users++
-	b.lines = appendStart(b.lines, seq)
-	b.lines = append(b.lines, e.public...)
-	publicEnd := len(b.lines)
-	b.lines = append(b.lines, e.private...)
-	b.records = append(b.records, batchRecord{seq: seq, publicEnd: publicEnd, end: len(b.lines), at: at.UnixMicro(), bundle: bundle})
-	return seq, b
+	if (seq-j.sealed.Load())%uint64(j.cfg.BlockRecords) == 0 {
+		j.wake()
+	}
+	return seq
 }
 
-// commit writes the batch that waits, which is b. Whoever holds write commits
-// for everybody who waits for it. The caller holds j.write.
-func (j *Journal) commit(b *batch) {
-	j.queue.Lock()
-	j.next, j.spare = j.spare, nil
-	if j.next == nil {
-		j.next = &batch{}
+// wake has the sealing loop look at what there is to do.
+func (j *Journal) wake() {
+	select {
+	case j.kick <- struct{}{}:
+	default: // it has been told
 	}
-	j.queue.Unlock()
-	b.err = j.writeBatch(b)
-	b.pos = j.written.Load()
-	b.done = true
 }
 
-// maxSpare bounds the memory that a batch may keep for its next use.
-const maxSpare = 1 << 20
-
-// release gives up a batch that an Append has no use for any more.
-func (j *Journal) release(b *batch) {
-	j.queue.Lock()
-	defer j.queue.Unlock()
-	b.users--
-	if b.users > 0 || j.spare != nil || cap(b.lines) > maxSpare {
-		return
+// flushFull moves the tail's full half into the segment, if one is full.
+func (j *Journal) flushFull() error {
+	j.file.Lock()
+	defer j.file.Unlock()
+	j.write.Lock()
+	h := j.tail.full()
+	j.write.Unlock()
+	if h == nil {
+		return nil
 	}
-	clear(b.records)
-	*b = batch{lines: b.lines[:0], records: b.records[:0]}
-	j.spare = b
+	return j.moveAndReset(h)
 }
 
-// writeBatch writes a batch as one or more frames, in one write. The caller
-// holds j.write.
-func (j *Journal) writeBatch(b *batch) error {
-	if err := j.usable(); err != nil {
-		return err
-	}
-	w := &j.w
-	w.buf, w.leaves = w.buf[:0], w.leaves[:0]
-	w.appendFrames(b.lines, b.records)
-	if err := j.put(w.buf); err != nil {
-		return err
-	}
-	w.pending = append(w.pending, w.leaves...)
-	w.last = j.cfg.Clock()
-	if len(w.pending) >= j.cfg.BlockRecords {
-		select {
-		case j.kick <- struct{}{}:
-		default: // the loop has been told
+// flush moves records into the segment, up to a seq at least.
+func (j *Journal) flush(upTo uint64) error {
+	j.file.Lock()
+	defer j.file.Unlock()
+	for j.w.moved < upTo {
+		j.write.Lock()
+		h := j.tail.oldest()
+		j.write.Unlock()
+		if h == nil {
+			return j.usable()
+		}
+		if err := j.moveAndReset(h); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// moveAndReset moves a half that takes no records now, and lets it take some
+// again. The caller holds j.file.
+func (j *Journal) moveAndReset(h *half) error {
+	if err := j.move(h); err != nil {
+		return err
+	}
+	j.write.Lock()
+	h.reset()
+	j.write.Unlock()
+	return nil
+}
+
+// move writes a half's records to the segment. The caller holds j.file, and
+// nobody adds to the half.
+func (j *Journal) move(h *half) error {
+	if err := j.usable(); err != nil {
+		return err
+	}
+	w := &j.w
+	w.buf, w.leaves = w.buf[:0], w.leaves[:0]
+	frames := w.appendFrames(h.lines, h.records)
+	if err := j.put(w.buf); err != nil {
+		return err
+	}
+	w.pending = append(w.pending, w.leaves...)
+	w.moved = h.records[len(h.records)-1].seq
+	w.size += int64(len(h.lines) - len(w.buf)) // put has counted what was stored
+	w.frames += int64(frames)
+	return nil
+}
+
+// flushAndSync returns when everything up to a seq is on disk.
+func (j *Journal) flushAndSync(seq uint64) error {
+	if err := j.flush(seq); err != nil {
+		return err
+	}
+	return j.syncTo(j.written.Load())
+}
+
 // appendFrames appends frames of records to w.buf, and their leaves to
-// w.leaves.
-func (w *writer) appendFrames(lines []byte, records []batchRecord) {
+// w.leaves. It returns how many frames.
+func (w *frameWriter) appendFrames(lines []byte, records []batchRecord) (frames int) {
 	begin := 0
 	for len(records) > 0 {
 		n := 1
@@ -367,11 +434,13 @@ func (w *writer) appendFrames(lines []byte, records []batchRecord) {
 		end := records[n-1].end
 		w.appendFrame(lines[begin:end], begin, records[:n])
 		begin, records = end, records[n:]
+		frames++
 	}
+	return frames
 }
 
 // appendFrame appends one of them. The lines begin at begin among all.
-func (w *writer) appendFrame(lines []byte, begin int, records []batchRecord) {
+func (w *frameWriter) appendFrame(lines []byte, begin int, records []batchRecord) {
 	h := frameHeader{kind: frameRecords, count: uint32(len(records)), first: records[0].seq, from: records[0].at, to: records[0].at}
 	w.tree.reset()
 	start := 0
@@ -391,7 +460,7 @@ func (w *writer) appendFrame(lines []byte, begin int, records []batchRecord) {
 	w.buf = appendFrame(w.buf, h, lines)
 }
 
-// put writes frames to the segment. The caller holds j.write.
+// put writes frames to the segment. The caller holds j.file.
 func (j *Journal) put(frames []byte) error {
 	if _, err := j.w.file.Write(frames); err != nil {
 		return j.fail(err)
@@ -401,7 +470,15 @@ func (j *Journal) put(frames []byte) error {
 	return nil
 }
 
-// usable returns why nothing can be written. The caller holds j.write.
+// takes returns why no record is taken. The caller holds j.write.
+func (j *Journal) takes() error {
+	if j.ended {
+		return ErrClosed
+	}
+	return j.Err()
+}
+
+// usable returns why nothing can be written. The caller holds j.file.
 func (j *Journal) usable() error {
 	if j.w.closed {
 		return ErrClosed
@@ -409,14 +486,15 @@ func (j *Journal) usable() error {
 	return j.Err()
 }
 
-// fail makes the journal refuse every record until it has recovered. The
-// caller holds j.write.
+// fail makes the journal refuse every record until it has recovered.
 func (j *Journal) fail(err error) error {
-	if known := j.Err(); known != nil {
-		return known
-	}
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
-	j.failure.Store(failed{err})
+	if !j.failure.CompareAndSwap(nil, &failed{err}) {
+		if known := j.Err(); known != nil {
+			return known
+		}
+		return err // and it has recovered since
+	}
 	j.cfg.Logger.LogAttrs(context.Background(), slog.LevelError, "evidence cannot be written: nothing is executed until it can",
 		slog.String("dir", j.cfg.Dir), slog.Any("error", err))
 	return err
@@ -425,20 +503,19 @@ func (j *Journal) fail(err error) error {
 // Err returns why the journal takes no records, nil while it does. It does not
 // know of Close.
 func (j *Journal) Err() error {
-	f, _ := j.failure.Load().(failed)
-	return f.err
+	if f := j.failure.Load(); f != nil {
+		return f.err
+	}
+	return nil
 }
 
 // syncTo returns when what was written up to pos is on disk. One sync serves
 // everybody who waits for it.
 func (j *Journal) syncTo(pos uint64) error {
-	err := j.trySync(pos)
-	if err == nil {
-		return nil
+	if err := j.trySync(pos); err != nil {
+		return j.fail(err)
 	}
-	j.write.Lock()
-	defer j.write.Unlock()
-	return j.fail(err)
+	return nil
 }
 
 func (j *Journal) trySync(pos uint64) error {
@@ -475,11 +552,19 @@ func (j *Journal) Close() (err error) {
 func (j *Journal) finish() error {
 	j.seal.Lock()
 	defer j.seal.Unlock()
-	err := j.sealPending()
 	j.write.Lock()
-	defer j.write.Unlock()
+	j.ended = true
+	j.write.Unlock()
+	err := j.sealPending()
+	j.log.closed = true
+	j.file.Lock()
+	defer j.file.Unlock()
 	j.w.closed = true
-	return errors.Join(err, j.closeFiles())
+	err = errors.Join(err, j.closeFiles())
+	if err == nil { // everything is in the segment
+		err = os.Remove(filepath.Join(j.cfg.Dir, tailName))
+	}
+	return err
 }
 
 // closeFiles closes what is open.
@@ -487,6 +572,9 @@ func (j *Journal) closeFiles() error {
 	var errs []error
 	if j.w.file != nil {
 		errs = append(errs, j.w.file.Close())
+	}
+	if j.tail.file != nil {
+		errs = append(errs, j.tail.file.Close())
 	}
 	if j.log.hashes != nil {
 		errs = append(errs, j.log.hashes.f.Close())

@@ -21,8 +21,9 @@ type recovery struct {
 }
 
 // resume continues the journal where the directory's files end, or begins it.
-// The caller holds every lock, or is alone.
-func (j *Journal) resume() (recovery, error) {
+// live is what the tail holds if that is known better than by its file. The
+// caller holds every lock, or is alone.
+func (j *Journal) resume(live []tailRecord) (recovery, error) {
 	last, r, err := j.lastSegment()
 	if err != nil {
 		return recovery{}, err
@@ -36,38 +37,102 @@ func (j *Journal) resume() (recovery, error) {
 		if checkpoint.Blocks > 0 {
 			return recovery{}, fmt.Errorf("%w: its checkpoint speaks of %d records and there is none", ErrDamaged, checkpoint.Records)
 		}
-		j.seq = 1
 		if err := j.resumeLog(nil, checkpoint); err != nil {
 			return recovery{}, err
 		}
-		return r, j.startSegment(1)
+		if err := j.startSegment(1); err != nil {
+			return recovery{}, err
+		}
+		last = &scanned{header: segmentHeader{FirstSeq: 1}, next: 1, clean: true}
+	} else if err := j.resumeSegment(last, checkpoint); err != nil {
+		return recovery{}, err
 	}
+	r.unclean = r.unclean || !last.clean
+	r.lost += last.lost
+	torn, err := j.resumeTail(last, live)
+	if err != nil {
+		return recovery{}, err
+	}
+	r.unclean = r.unclean || torn.unclean
+	r.lost += torn.lost
+	j.seq = last.next
+	return r, nil
+}
+
+// resumeSegment goes on with the last segment.
+func (j *Journal) resumeSegment(last *scanned, checkpoint Checkpoint) error {
 	blocks := last.header.Blocks + uint64(len(last.blocks))
 	if checkpoint.Blocks > blocks {
-		return recovery{}, fmt.Errorf("%w: its checkpoint speaks of %d records in %d blocks; only %d records in %d blocks can be read",
+		return fmt.Errorf("%w: its checkpoint speaks of %d records in %d blocks; only %d records in %d blocks can be read",
 			ErrDamaged, checkpoint.Records, checkpoint.Blocks, last.sealed, blocks)
 	}
 	if err := j.resumeLog(last, checkpoint); err != nil {
-		return recovery{}, err
+		return err
 	}
 	path := filepath.Join(j.cfg.Dir, segmentName(last.header.FirstSeq))
 	if last.lost > 0 {
 		if err := truncateFile(path, last.size); err != nil {
-			return recovery{}, err
+			return err
 		}
 	}
 	file, err := j.open(path, false)
 	if err != nil {
-		return recovery{}, err
+		return err
 	}
-	j.seq = last.next
-	j.w.file, j.w.first, j.w.size = file, last.header.FirstSeq, last.size
-	j.w.opened, j.w.last = j.cfg.Clock(), j.cfg.Clock()
-	j.w.pending, j.w.sealed, j.w.bundle = last.pending, last.sealed, last.bundle
+	j.w.file, j.w.first, j.w.size, j.w.frames = file, last.header.FirstSeq, last.plain, last.frames
+	j.w.opened = j.cfg.Clock()
+	j.w.pending, j.w.moved, j.w.bundle = last.pending, last.next-1, last.bundle
+	j.sealed.Store(last.sealed)
 	j.s = syncer{file: file, synced: j.s.synced}
-	r.unclean = r.unclean || !last.clean
-	r.lost += last.lost
-	return r, nil
+	return nil
+}
+
+// resumeTail moves what the tail holds into the segment that is open, and
+// begins another tail. What it returns is to be added to what the segment lost.
+func (j *Journal) resumeTail(last *scanned, live []tailRecord) (recovery, error) {
+	path := filepath.Join(j.cfg.Dir, tailName)
+	if j.tail.file != nil {
+		_ = j.tail.file.Close() // it may have failed already
+		j.tail.file = nil
+	}
+	var r recovery
+	if live == nil {
+		var err error
+		if live, r.lost, err = readTail(path, last.next); err != nil {
+			return recovery{}, err
+		}
+	}
+	for i := range live {
+		if live[i].seq < last.next {
+			continue // it was moved before the journal failed
+		}
+		h, payload := tailFrame(live[i:])
+		if err := last.records(&h, payload); err != nil {
+			return recovery{}, fmt.Errorf("%w: %s: %w", ErrDamaged, tailName, err)
+		}
+		if err := j.put(appendFrame(nil, h, payload)); err != nil {
+			return recovery{}, err
+		}
+		j.w.pending, j.w.moved = last.pending, last.next-1
+		j.w.frames++
+		r.unclean = true
+		break
+	}
+	if torn := &last.torn; r.unclean && torn.kind == frameRecords && torn.first+uint64(torn.count) <= last.next {
+		r.lost -= min(last.lost, frameHeaderSize+int64(torn.length)) // the tail had it too
+	}
+	if r.unclean {
+		if j.s.err = j.w.file.Sync(); j.s.err != nil {
+			return recovery{}, j.s.err
+		}
+	}
+	for i := range j.tail.halves {
+		j.tail.halves[i].reset()
+	}
+	var err error
+	j.tail.file, err = j.openTail(path)
+	r.unclean = r.unclean || r.lost > 0
+	return r, err
 }
 
 // lastSegment scans the last segment, nil if there is none. One that a crash
@@ -195,8 +260,8 @@ func (j *Journal) rebuildLog(c Checkpoint) error {
 	return nil
 }
 
-// startSegment begins a segment. The caller holds j.seal, j.write and
-// j.syncing, or is alone.
+// startSegment begins a segment. The caller holds j.seal, j.file and j.syncing,
+// or is alone.
 func (j *Journal) startSegment(first uint64) error {
 	header := segmentHeader{
 		V: Version, Origin: j.cfg.Origin, FirstSeq: first, Blocks: j.log.tree.size,
@@ -218,9 +283,9 @@ func (j *Journal) startSegment(first uint64) error {
 	if err := errors.Join(file.Sync(), syncDir(j.cfg.Dir)); err != nil {
 		return errors.Join(err, file.Close())
 	}
-	j.w.file, j.w.first, j.w.size = file, first, int64(len(frame))
-	j.w.opened, j.w.last = j.cfg.Clock(), j.cfg.Clock()
-	j.w.sealed = first - 1
+	j.w.file, j.w.first, j.w.size, j.w.frames = file, first, int64(len(frame)), 0
+	j.w.opened, j.w.moved = j.cfg.Clock(), first-1
+	j.sealed.Store(first - 1)
 	j.s = syncer{file: file, synced: j.written.Load()}
 	return nil
 }
@@ -244,14 +309,17 @@ func (j *Journal) Recover() error {
 func (j *Journal) tryResume() (recovery, error) {
 	j.seal.Lock()
 	defer j.seal.Unlock()
+	j.file.Lock()
+	defer j.file.Unlock()
 	j.write.Lock()
 	defer j.write.Unlock()
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
-	if j.w.closed {
+	if j.log.closed {
 		return recovery{}, ErrClosed
 	}
-	if j.Err() == nil {
+	failure := j.failure.Load()
+	if failure == nil {
 		return recovery{}, nil // somebody else was faster
 	}
 	if j.s.err != nil {
@@ -259,18 +327,14 @@ func (j *Journal) tryResume() (recovery, error) {
 			return recovery{}, err
 		}
 	}
-	j.queue.Lock()
-	defer j.queue.Unlock()
-	j.next.err, j.next.done = j.Err(), true // their numbers will be given again
-	j.next = &batch{}
 	_ = j.w.file.Close() // it has failed already
-	r, err := j.resume()
+	r, err := j.resume(j.tail.records())
 	if err != nil {
 		return recovery{}, err
 	}
 	r.unclean = true
 	j.s.synced = j.written.Load()
-	j.failure.Store(failed{})
+	j.failure.Store(nil)
 	return r, nil
 }
 

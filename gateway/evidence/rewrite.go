@@ -13,7 +13,13 @@ import (
 // Every proof of them still verifies. It closes the current segment first and
 // records how many it redacted.
 func (j *Journal) Redact(match func(*Record) bool) (redacted int, err error) {
-	if _, err := j.sealAndRotate(true); err != nil {
+	if _, _, err := j.sealAndRotate(true); err != nil {
+		return 0, fmt.Errorf("redact evidence: %w", err)
+	}
+	j.write.Lock()
+	err = j.tail.wipe()
+	j.write.Unlock()
+	if err != nil {
 		return 0, fmt.Errorf("redact evidence: %w", err)
 	}
 	names, err := segments(j.cfg.Dir)
@@ -49,7 +55,7 @@ func (j *Journal) rewrite(first uint64, redact func(*Record) bool) (int, error) 
 	if err != nil {
 		return 0, fmt.Errorf("make compressor: %w", err)
 	}
-	r := rewriter{in: in, redact: redact, out: writer{zstd: encoder, leaf: newLeafHasher()}}
+	r := rewriter{in: in, redact: redact, out: frameWriter{zstd: encoder, leaf: newLeafHasher()}}
 	err = replaceFileFrom(path, 0o600, r.run)
 	if errors.Is(err, errNothingToRedact) {
 		return 0, nil
@@ -70,7 +76,7 @@ type rewriter struct {
 	redact   func(*Record) bool // nil: only compact
 	redacted int
 
-	out     writer // its buf holds frames; nothing else of it is used but tools
+	out     frameWriter
 	lines   []byte
 	records []batchRecord
 	waiting []byte // frames

@@ -26,8 +26,11 @@ type segmentHeader struct {
 // scanned is what a segment holds, as far as it can be read.
 type scanned struct {
 	header  segmentHeader
-	size    int64 // up to the end of the last frame that can be read
-	lost    int64 // bytes after that
+	size    int64       // up to the end of the last frame that can be read
+	lost    int64       // bytes after that
+	torn    frameHeader // of the frame that could not be read, if its header could
+	plain   int64       // bytes of its frames, before they were compressed
+	frames  int64       // of records
 	next    uint64
 	sealed  uint64
 	bundle  string // as writer.bundle
@@ -53,6 +56,9 @@ func scanSegment(path string) (*scanned, error) {
 		h, payload, err := r.next(nil)
 		if err != nil {
 			s.size, s.lost = r.offset, r.size-r.offset
+			if s.lost >= frameHeaderSize {
+				s.torn, _, _ = parseFrameHeader(r.head[:])
+			}
 			return s, s.ended(err)
 		}
 		if err := s.frame(&h, payload); err != nil {
@@ -77,6 +83,7 @@ func (s *scanned) frame(h *frameHeader, payload []byte) error {
 	if (s.header.V == 0) != (h.kind == frameSegment) {
 		return errors.New("the header of a segment is missing or repeated")
 	}
+	s.plain += frameHeaderSize + int64(len(payload))
 	switch h.kind {
 	case frameSegment:
 		if err := json.Unmarshal(payload, &s.header); err != nil {
@@ -111,6 +118,7 @@ func (s *scanned) records(h *frameHeader, payload []byte) error {
 	if h.first != s.next {
 		return fmt.Errorf("record %d where %d should be", h.first, s.next)
 	}
+	s.frames++
 	leaf := newLeafHasher()
 	n := uint32(0)
 	for line := range pairs(payload) {

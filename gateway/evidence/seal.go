@@ -15,6 +15,7 @@ type sealer struct {
 	tree         tree      // the log
 	hashes       *hashFile // its hashes, for proofs
 	checkpointed uint64    // blocks that the newest checkpoint speaks of
+	closed       bool
 }
 
 // sealLoop seals blocks, signs checkpoints, closes segments and recovers from
@@ -23,39 +24,62 @@ func (j *Journal) sealLoop() {
 	defer close(j.done)
 	ticker := time.NewTicker(j.cfg.BlockInterval)
 	defer ticker.Stop()
+	beat := heartbeat{since: j.cfg.Clock()}
 	for {
 		select {
 		case <-j.stop:
 			return
 		case <-ticker.C:
-			j.tick()
+			j.tick(&beat)
 		case <-j.kick:
-			j.sealNow()
+			j.keepUp()
 		}
 	}
 }
 
+// heartbeat knows since when no record was taken.
+type heartbeat struct {
+	next  uint64 // seq of the next record when it was looked last
+	since time.Time
+}
+
 // tick is what the sealing loop does at each interval.
-func (j *Journal) tick() {
+func (j *Journal) tick(beat *heartbeat) {
 	if j.Err() != nil {
 		j.logFailure("recover evidence journal", j.Recover())
 		return
 	}
-	j.write.Lock()
-	idle := j.cfg.Clock().Sub(j.w.last) >= j.cfg.Heartbeat
-	j.write.Unlock()
-	if idle {
+	now, next := j.cfg.Clock(), j.nextSeq()
+	if next != beat.next {
+		*beat = heartbeat{next: next, since: now}
+	}
+	if now.Sub(beat.since) >= j.cfg.Heartbeat {
 		_, err := j.Append(&Record{Kind: KindHeartbeat}, Process)
 		j.logFailure("write heartbeat", err)
 	}
 	j.sealNow()
 }
 
-// sealNow seals what is pending and, if that closed a segment, compacts it.
+// keepUp makes room in the tail, and seals if there is a block's worth.
+func (j *Journal) keepUp() {
+	j.logFailure("write evidence", j.flushFull())
+	if j.nextSeq()-1-j.sealed.Load() >= uint64(j.cfg.BlockRecords) {
+		j.sealNow()
+	}
+}
+
+func (j *Journal) nextSeq() uint64 {
+	j.write.Lock()
+	defer j.write.Unlock()
+	return j.seq
+}
+
+// sealNow seals what is pending and, if that closed a segment of small frames,
+// compacts it.
 func (j *Journal) sealNow() {
-	closed, err := j.sealAndRotate(false)
+	closed, compact, err := j.sealAndRotate(false)
 	j.logFailure("seal evidence", err)
-	if closed != 0 {
+	if compact {
 		_, err := j.rewrite(closed, nil)
 		j.logFailure("compact a segment", err)
 	}
@@ -67,46 +91,56 @@ func (j *Journal) logFailure(what string, err error) {
 	}
 }
 
+// compactBelow is the mean length of a closed segment's frames, in bytes, below
+// which it compresses so much better with larger ones that it is rewritten.
+const compactBelow = 64 << 10
+
 // sealAndRotate seals what is pending and closes the segment if it is full or
 // old, or, if force says so, holds any record. It returns the seq with which
-// the segment that it closed begins, 0 if it closed none.
-func (j *Journal) sealAndRotate(force bool) (closed uint64, err error) {
+// the segment that it closed begins, 0 if it closed none, and whether that
+// should be compacted.
+func (j *Journal) sealAndRotate(force bool) (closed uint64, compact bool, err error) {
 	j.seal.Lock()
 	defer j.seal.Unlock()
-	if err := j.sealPending(); err != nil {
-		return 0, err
+	if j.log.closed {
+		return 0, false, ErrClosed
 	}
-	j.write.Lock()
+	if err := j.sealPending(); err != nil {
+		return 0, false, err
+	}
+	j.file.Lock()
 	first := j.w.first
 	full := force || j.w.size >= j.cfg.SegmentBytes || j.cfg.Clock().Sub(j.w.opened) >= j.cfg.SegmentAge
-	full = full && j.w.sealed >= first
-	j.write.Unlock()
+	full = full && j.sealed.Load() >= first
+	compact = j.w.size < j.w.frames*compactBelow
+	j.file.Unlock()
 	if !full {
-		return 0, nil
+		return 0, false, nil
 	}
-	return first, j.rotate()
+	return first, compact, j.rotate()
 }
 
 // sealPending puts every record that there is into blocks and signs a
 // checkpoint over them; those that come meanwhile wait for the next, however
 // fast they come. The caller holds j.seal.
 func (j *Journal) sealPending() error {
-	j.write.Lock()
-	last := j.w.sealed + uint64(len(j.w.pending))
-	j.write.Unlock()
+	last := j.nextSeq() - 1
+	if err := j.flush(last); err != nil {
+		return err
+	}
 	for {
-		j.write.Lock()
+		j.file.Lock()
 		n := min(len(j.w.pending), j.cfg.BlockRecords)
-		records, first, bundle := slices.Clone(j.w.pending[:n]), j.w.sealed+1, j.w.bundle
-		j.write.Unlock()
+		records, first, bundle := slices.Clone(j.w.pending[:n]), j.sealed.Load()+1, j.w.bundle
+		j.file.Unlock()
 		if first > last {
 			return j.checkpoint()
 		}
 		// Hashed while statements go on being recorded.
 		block := j.makeBlock(first, records, bundle)
-		j.write.Lock()
+		j.file.Lock()
 		err := j.putBlock(&block)
-		j.write.Unlock()
+		j.file.Unlock()
 		if err != nil {
 			return err
 		}
@@ -131,7 +165,7 @@ func (j *Journal) makeBlock(first uint64, records []pendingRecord, bundle string
 }
 
 // putBlock writes a block and adds it to the log. The caller holds j.seal and
-// j.write.
+// j.file.
 func (j *Journal) putBlock(b *Block) error {
 	if err := j.usable(); err != nil {
 		return err
@@ -148,7 +182,8 @@ func (j *Journal) putBlock(b *Block) error {
 		return err
 	}
 	j.w.pending = slices.Delete(j.w.pending, 0, int(b.Count))
-	j.w.sealed, j.w.bundle = b.Last(), b.Bundle
+	j.w.bundle = b.Bundle
+	j.sealed.Store(b.Last())
 	leaf := tlog.RecordHash(payload)
 	j.log.tree.add(leaf)
 	if err := j.log.hashes.append(leaf); err != nil {
@@ -165,21 +200,18 @@ func (j *Journal) checkpoint() error {
 	if blocks == j.log.checkpointed {
 		return nil
 	}
-	j.write.Lock()
-	records := j.w.sealed
-	j.write.Unlock()
-	c := Checkpoint{Origin: j.cfg.Origin, Blocks: blocks, Root: j.log.tree.root(), Records: records, Time: j.cfg.Clock()}
+	c := Checkpoint{Origin: j.cfg.Origin, Blocks: blocks, Root: j.log.tree.root(), Records: j.sealed.Load(), Time: j.cfg.Clock()}
 	signed, err := c.sign(j.cfg.Key.Signer)
 	if err != nil {
 		return err
 	}
 	at := c.Time.UnixMicro()
-	j.write.Lock()
+	j.file.Lock()
 	err = j.usable()
 	if err == nil {
 		err = j.put(appendFrame(nil, frameHeader{kind: frameCheckpoint, first: blocks, from: at, to: at, root: c.Root}, signed))
 	}
-	j.write.Unlock()
+	j.file.Unlock()
 	if err != nil {
 		return err
 	}
@@ -187,24 +219,22 @@ func (j *Journal) checkpoint() error {
 		return err
 	}
 	if err := replaceFile(filepath.Join(j.cfg.Dir, checkpointFile), signed, 0o644); err != nil {
-		j.write.Lock()
-		defer j.write.Unlock()
 		return j.fail(err)
 	}
 	j.log.checkpointed = blocks
 	return nil
 }
 
-// rotate closes the segment, with its records sealed, and begins another. The
-// caller holds j.seal.
+// rotate closes the segment, with its records sealed, and begins another, for
+// what is in the tail. The caller holds j.seal.
 func (j *Journal) rotate() error {
-	j.write.Lock()
-	defer j.write.Unlock()
+	j.file.Lock()
+	defer j.file.Unlock()
 	if err := j.usable(); err != nil {
 		return err
 	}
 	for len(j.w.pending) > 0 { // those that came since sealPending
-		block := j.makeBlock(j.w.sealed+1, j.w.pending[:min(len(j.w.pending), j.cfg.BlockRecords)], j.w.bundle)
+		block := j.makeBlock(j.sealed.Load()+1, j.w.pending[:min(len(j.w.pending), j.cfg.BlockRecords)], j.w.bundle)
 		if err := j.putBlock(&block); err != nil {
 			return err
 		}
@@ -216,7 +246,7 @@ func (j *Journal) rotate() error {
 		j.s.err = err
 		return j.fail(err)
 	}
-	if err := j.startSegment(j.w.sealed + 1); err != nil {
+	if err := j.startSegment(j.sealed.Load() + 1); err != nil {
 		return j.fail(err)
 	}
 	if err := old.Close(); err != nil {

@@ -72,7 +72,7 @@ func newSearch(dir string, q *Query) (*search, error) {
 // segment yields one segment's records that match.
 func (s *search) segment(first uint64) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
-		r, err := openFrames(filepath.Join(s.dir, segmentName(first)))
+		r, err := s.open(first)
 		if errors.Is(err, fs.ErrNotExist) {
 			return // shipped and removed since
 		}
@@ -89,9 +89,17 @@ func (s *search) segment(first uint64) iter.Seq2[*Record, error] {
 	}
 }
 
+func (s *search) open(first uint64) (*frameReader, error) {
+	if first == s.newest {
+		return openLive(s.dir, first)
+	}
+	return openFrames(filepath.Join(s.dir, segmentName(first)))
+}
+
 func (s *search) forward(r *frameReader, first uint64, yield func(*Record, error) bool) {
 	for {
-		h, payload, err := r.next(s.q.mayMatch)
+		at := r.offset
+		_, payload, err := r.next(s.q.mayMatch)
 		if err != nil {
 			if err := s.broken(first, r.offset, err); err != nil {
 				yield(nil, err)
@@ -104,7 +112,7 @@ func (s *search) forward(r *frameReader, first uint64, yield func(*Record, error
 		for public, private := range pairs(payload) {
 			record, err := s.match(public, private)
 			if err != nil {
-				err = s.broken(first, r.offset-frameHeaderSize-int64(h.length), err)
+				err = s.broken(first, at, err)
 			}
 			if (record != nil || err != nil) && !yield(record, err) {
 				return

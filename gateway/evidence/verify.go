@@ -216,7 +216,7 @@ func (v *verifier) finish(newest uint64) {
 
 func (v *verifier) readSegment(first uint64, last bool) error {
 	v.segment, v.offset = segmentName(first), 0
-	r, err := openFrames(filepath.Join(v.dir, v.segment))
+	r, err := v.open(first, last)
 	if err != nil {
 		return err
 	}
@@ -226,10 +226,11 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 		v.offset = r.offset
 		h, payload, err := r.next(nil)
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, errTorn) && last:
+			// No finding: a gateway that writes, or died writing, leaves the
+			// same. What it may hide is what no checkpoint covers.
+			v.report.Unread = r.size - r.offset + r.behind.torn
 			return nil
-		case errors.Is(err, errTorn) && last:
-			return v.unread()
 		case errors.Is(err, errChecksum) && r.skip():
 			v.find(ClassFrame, 0, "a frame does not match its checksum")
 			continue
@@ -239,6 +240,12 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 		case err != nil:
 			return err
 		}
+		if r.behind.found {
+			v.segment, v.offset = tailName, 0
+			v.records(&h, payload)
+			v.segment = segmentName(first)
+			continue
+		}
 		if (h.kind == frameSegment) == header {
 			v.find(ClassSegment, 0, "the header of the segment is missing or repeated")
 		}
@@ -247,16 +254,11 @@ func (v *verifier) readSegment(first uint64, last bool) error {
 	}
 }
 
-// unread counts what is behind the last whole frame of the journal. It is no
-// finding: a gateway that writes, or died writing, leaves the same. What it may
-// hide is what no checkpoint covers.
-func (v *verifier) unread() error {
-	info, err := os.Stat(filepath.Join(v.dir, v.segment))
-	if err != nil {
-		return fmt.Errorf("read the evidence: %w", err)
+func (v *verifier) open(first uint64, last bool) (*frameReader, error) {
+	if last {
+		return openLive(v.dir, first)
 	}
-	v.report.Unread = max(0, info.Size()-v.offset)
-	return nil
+	return openFrames(filepath.Join(v.dir, segmentName(first)))
 }
 
 func (v *verifier) frame(first uint64, h *frameHeader, payload []byte) {

@@ -20,7 +20,7 @@ func sealedJournal(t testing.TB, cfg evidence.Config) (records uint64) {
 	j := open(t, cfg)
 	for segment := range 3 {
 		for i := range 8 {
-			appendRecord(t, j, statement(segment*8+i))
+			appendMoved(t, j, statement(segment*8+i))
 			if segment == 1 && i == 3 {
 				if err := j.Seal(); err != nil {
 					t.Fatal(err)
