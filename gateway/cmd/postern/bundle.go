@@ -228,14 +228,7 @@ func objectCounts(p *policylang.Policy) map[string]int {
 // readEnvelope reads a bundle's or a release's file, but no more than the
 // largest can have.
 func readEnvelope(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, fmt.Errorf("read bundle: %w", err)
-	}
-	if info.Size() > bundle.MaxBundleSize {
-		return nil, fmt.Errorf("read bundle: %s has %d bytes, at most %d are possible", name, info.Size(), bundle.MaxBundleSize)
-	}
-	data, err := os.ReadFile(name)
+	data, err := readBounded(name, bundle.MaxBundleSize)
 	if err != nil {
 		return nil, fmt.Errorf("read bundle: %w", err)
 	}

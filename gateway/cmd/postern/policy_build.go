@@ -99,7 +99,7 @@ func seal(p *policylang.Policy, o buildOptions) (data []byte, keyID string, err 
 func readPrivateKey(file string) (*bundle.PrivateKey, error) {
 	text := os.Getenv(keyVariable)
 	if file != "" {
-		data, err := os.ReadFile(file)
+		data, err := readBounded(file, maxKeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("read private key: %w", err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -101,7 +100,7 @@ func runPolicyExplain(cmd *cobra.Command, paths []string, o explainOptions) erro
 // complete reads what the options only name.
 func (o *explainOptions) complete(stdin io.Reader) error {
 	if o.test.SQL == "-" {
-		sql, err := io.ReadAll(stdin)
+		sql, err := readAll(stdin, "the standard input", maxPolicyFile)
 		if err != nil {
 			return fmt.Errorf("read statement: %w", err)
 		}
@@ -111,7 +110,7 @@ func (o *explainOptions) complete(stdin io.Reader) error {
 	if o.token == "" {
 		return nil
 	}
-	data, err := os.ReadFile(o.token)
+	data, err := readBounded(o.token, maxClaimsFile)
 	if err != nil {
 		return fmt.Errorf("read token's claims: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,7 +49,7 @@ output.`,
 
 // input formats the standard input to the standard output.
 func (f formatting) input(cmd *cobra.Command) error {
-	src, err := io.ReadAll(cmd.InOrStdin())
+	src, err := readAll(cmd.InOrStdin(), "the standard input", maxPolicyFile)
 	if err != nil {
 		return fmt.Errorf("read input: %w", err)
 	}
@@ -136,7 +135,7 @@ func policyFiles(paths []string) ([]string, error) {
 
 // file formats a file and adds it to the result if that changes it.
 func (f formatting) file(cmd *cobra.Command, name string, result *formattedFiles) error {
-	src, err := os.ReadFile(name)
+	src, err := readBounded(name, maxPolicyFile)
 	if err != nil {
 		return fmt.Errorf("read policy: %w", err)
 	}

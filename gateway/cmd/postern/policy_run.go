@@ -145,7 +145,7 @@ func testFilter(expression string) (func(*policylang.Test) bool, error) {
 }
 
 func (r *testRun) readScenarios(name string) ([]policylang.Test, error) {
-	data, err := os.ReadFile(name)
+	data, err := readBounded(name, maxSchemaFile)
 	if err != nil {
 		return nil, fmt.Errorf("read scenarios: %w", err)
 	}
@@ -350,7 +350,7 @@ func (s *schemaFiles) read(name string) (*pgcatalog.Catalog, []policylang.Proble
 		return f.catalog, f.problems
 	}
 	var f schemaFile
-	data, err := os.ReadFile(filepath.FromSlash(name))
+	data, err := readBounded(filepath.FromSlash(name), maxSchemaFile)
 	if err == nil && s.base == nil {
 		s.base, err = scenario.Baseline()
 	}

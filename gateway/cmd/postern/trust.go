@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -80,7 +79,7 @@ func keyIDs(ring bundle.KeyRing) []string {
 func readKeyRing(files []string) (bundle.KeyRing, error) {
 	var text strings.Builder
 	for _, name := range files {
-		data, err := os.ReadFile(name)
+		data, err := readBounded(name, maxKeyFile)
 		if err != nil {
 			return bundle.KeyRing{}, fmt.Errorf("read trusted keys: %w", err)
 		}
