@@ -171,8 +171,11 @@ func (g *guard) Refresh(rows [][]string) {
 	g.analyses.clear()
 	g.env.SearchPath, g.seen, g.over = nil, nil, overlay{}
 	if rows != nil {
-		g.seen = catalog.ReadSession(rows)
-		g.env.SearchPath = g.seen.Path
+		s := catalog.ReadSession(rows)
+		g.env.SearchPath = s.Path
+		if !s.Empty() {
+			g.seen = s
+		}
 	}
 }
 

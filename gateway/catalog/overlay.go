@@ -68,6 +68,9 @@ func ReadSession(rows [][]string) *Session {
 	return s
 }
 
+// Empty reports whether the session's transaction has made and changed no tables.
+func (s *Session) Empty() bool { return len(s.tables) == 0 }
+
 // Over returns a catalog as the session sees it: with the tables that its
 // transaction has made. It is cat itself if there are none that cat has not.
 func (s *Session) Over(cat *pgcatalog.Catalog) *pgcatalog.Catalog {
