@@ -14,15 +14,6 @@ import (
 	"github.com/posternhq/postern/policylang"
 )
 
-// Signs that a credential is used by another than its owner. They prove nothing:
-// they are recorded, counted, and in session.signs for rules to judge.
-const (
-	signSharedToken     = "shared_token"      // one token, used from two addresses
-	signHumanFromCI     = "human_from_ci"     // a person's, from a network of jobs
-	signHumanAsJob      = "human_as_job"      // a person's, by a program that jobs run
-	signServiceAsPerson = "service_as_person" // a service's, by a program that people use
-)
-
 // programs of jobs and of people, as parts of application_name in lower case.
 var (
 	jobPrograms = []string{
@@ -45,16 +36,16 @@ func (s *session) signs(subject *policylang.Subject) []string {
 	person, job := subject.Kind == "human" && subject.Actor == nil, subject.Kind == "service"
 	within := func(network netip.Prefix) bool { return network.Contains(s.info.ClientAddr) }
 	if person && slices.ContainsFunc(s.server.cfg.CINetworks, within) {
-		out = append(out, signHumanFromCI)
+		out = append(out, policylang.SignHumanFromCI)
 	}
 	if person && isOneOf(s.info.ApplicationName, jobPrograms) {
-		out = append(out, signHumanAsJob)
+		out = append(out, policylang.SignHumanAsJob)
 	}
 	if job && isOneOf(s.info.ApplicationName, peoplesPrograms) {
-		out = append(out, signServiceAsPerson)
+		out = append(out, policylang.SignServiceAsPerson)
 	}
 	if s.server.sightings.shared(s.tokenKey(subject)) {
-		out = append(out, signSharedToken)
+		out = append(out, policylang.SignSharedToken)
 	}
 	return out
 }

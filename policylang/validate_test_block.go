@@ -53,6 +53,9 @@ func (c checker) circumstances(t *Test) {
 			c.add("session.client_addr", fmt.Sprintf("%q is not an address", addr), `Write an address as in "10.1.2.3" or "2001:db8::1".`)
 		}
 	}
+	for i, sign := range t.Session.Signs {
+		enumeration(c, "session.signs["+strconv.Itoa(i)+"]", sign, Signs()...)
+	}
 	if strings.HasPrefix(t.Schema, "/") || strings.Contains("/"+t.Schema+"/", "/../") {
 		c.add("schema", "schema must name a file beside the policy file or below it", `Write a path as in "schema.sql".`)
 	}

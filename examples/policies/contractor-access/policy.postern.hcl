@@ -66,6 +66,14 @@ query_rule "office_hours" {
   message = "Access is on weekdays from 8 to 19 h, Lisbon time."
 }
 
+# A login that several people share is used from several places. That proves
+# nothing about staff, who travel, but contractors have one network.
+query_rule "one_login_each" {
+  when    = "identity.in_group('contractors') && 'shared_token' in session.signs"
+  effect  = "deny"
+  message = "This login is in use elsewhere. Each of you signs in with your own."
+}
+
 query_rule "partner_network" {
   when    = "identity.in_group('contractors') && !session.client_addr.in_cidr('198.51.100.0/24')"
   effect  = "deny"

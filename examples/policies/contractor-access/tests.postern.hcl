@@ -135,3 +135,32 @@ test "our own analysts see everything, at any time" {
     masked = []
   }
 }
+
+test "contractors who share a login are refused" {
+  token  = { iss = "https://id.partner.example", sub = "77", groups = ["sales-reporting"] }
+  now    = "2026-03-04T10:00:00Z"
+  schema = "schema.sql"
+  sql    = "select revenue from reporting.by_product"
+  session {
+    client_addr = "198.51.100.20"
+    signs       = ["shared_token"]
+  }
+  expect {
+    effect = "deny"
+    rules  = ["one_login_each"]
+  }
+}
+
+test "another sign is no reason" {
+  token  = { iss = "https://id.partner.example", sub = "77", groups = ["sales-reporting"] }
+  now    = "2026-03-04T10:00:00Z"
+  schema = "schema.sql"
+  sql    = "select revenue from reporting.by_product"
+  session {
+    client_addr = "198.51.100.20"
+    signs       = ["human_as_job"]
+  }
+  expect {
+    effect = "allow"
+  }
+}

@@ -41,12 +41,20 @@ type fakeIssuer struct {
 	discovery, jwks atomic.Int64 // requests answered
 
 	mu     sync.Mutex
-	keys   []any // guarded by mu; published as they are
+	keys   []any    // guarded by mu; published as they are
+	asked  []string // hosts; guarded by mu
 	answer func(*http.Request) (*http.Response, error)
+}
+
+func (f *fakeIssuer) hosts() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
 }
 
 func (f *fakeIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
+	f.asked = append(f.asked, r.URL.Host)
 	answer, keys := f.answer, f.keys
 	f.mu.Unlock()
 	discovers := strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration")
@@ -421,6 +429,15 @@ func TestVerifyForgeries(t *testing.T) {
 		{"HMAC with the public key", signBytes(t, jose.HS256, publicJSON, "k1", nil, payloadJSON), oidc.CodeAlgorithm},
 		{"another's key of that name", sign(t, stranger, nil, payload), oidc.CodeSignature},
 		{"key in the header", sign(t, stranger, map[string]any{"jwk": strangerJWK}, payload), oidc.CodeSignature},
+		{"key at an address", sign(t, stranger, map[string]any{"jku": "https://evil.example.com/jwks"}, payload), oidc.CodeSignature},
+		{"certificate at an address", sign(t, stranger, map[string]any{"x5u": "https://evil.example.com/cert.pem"}, payload), oidc.CodeSignature},
+		{"key that is a path", sign(t, testKey{"../../../dev/null", jose.ES256, stranger.private}, nil, payload), oidc.CodeUnknownKey},
+		{"key that is an injection", sign(t, testKey{"k1' OR '1'='1", jose.ES256, stranger.private}, nil, payload), oidc.CodeUnknownKey},
+		{"a signature of zeros", parts[0] + "." + encode(payloadJSON) + "." + encode(make([]byte, 64)), oidc.CodeSignature},
+		{"the other kind of key", encode([]byte(`{"alg":"EdDSA","kid":"k1"}`)) + "." + encode(payloadJSON) + "." + encode(make([]byte, 64)), oidc.CodeUnknownKey},
+		{"two algorithms", encode([]byte(`{"alg":"ES256","alg":"none","kid":"k1"}`)) + "." + encode(payloadJSON) + ".", oidc.CodeAlgorithm},
+		{"an algorithm in another case", encode([]byte(`{"ALG":"none","alg":"ES256","kid":"k1"}`)) + "." + encode(payloadJSON) + ".", oidc.CodeSignature},
+		{"a token within a token", signBytes(t, key.algorithm, key.private, "k1", map[string]any{"cty": "JWT"}, []byte(good)), oidc.CodeMalformed},
 		{"payload replaced", parts[0] + "." + encode(payloadJSON) + "." + parts[2], oidc.CodeSignature},
 		{"signature changed", parts[0] + "." + parts[1] + "." + changed, oidc.CodeSignature},
 		{"signature cut", good[:len(good)-8], oidc.CodeSignature},
@@ -436,6 +453,11 @@ func TestVerifyForgeries(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { _ = b.mustRefuse(t, test.token, test.want) })
+	}
+	for _, asked := range b.issuer.hosts() {
+		if asked != "id.example.com" {
+			t.Errorf("a token had %s asked", asked)
+		}
 	}
 }
 
