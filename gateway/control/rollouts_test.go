@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,11 +35,16 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
-// beat reports what gateway's only instance enforces and has counted.
+// beat reports what a gateway's instance i1 enforces and has counted.
 func (f *fleet) beat(gateway string, revision uint64, digest, problem string, counts api.Counts) {
 	f.t.Helper()
+	f.beatOf(gateway, "i1", revision, digest, problem, counts)
+}
+
+func (f *fleet) beatOf(gateway, instance string, revision uint64, digest, problem string, counts api.Counts) {
+	f.t.Helper()
 	h := api.Heartbeat{Version: "1", Revision: revision, Bundle: digest, Error: problem, Counts: counts, StartedAt: time.Unix(1, 0)}
-	f.want(f.do(f.token(api.GatewayRole(gateway)), "POST /v1/gateways/"+gateway+"/instances/i1", h), http.StatusNoContent, "")
+	f.want(f.do(f.token(api.GatewayRole(gateway)), "POST /v1/gateways/"+gateway+"/instances/"+instance, h), http.StatusNoContent, "")
 }
 
 // stages makes a rollout of bundle two: each argument is the gateways of a
@@ -146,6 +152,90 @@ func TestRolloutGoesStageByStage(t *testing.T) {
 	if got := strings.Join(actions, ", "); got != want {
 		t.Errorf("recorded is %s, want %s", got, want)
 	}
+}
+
+// TestRolloutCountsEveryInstance: a gateway may run in several processes. A
+// stage is enforced when each that reports enforces it, and at least as many as
+// are wanted; it has proven itself by what all of them count; and one that does
+// not take it stops the rollout.
+func TestRolloutCountsEveryInstance(t *testing.T) {
+	start := func(t *testing.T, min int) (f *fleet, beats func(behind ...string)) {
+		t.Helper()
+		f = newFleet(t)
+		for _, instance := range []string{"i2", "i3"} {
+			f.beatOf("a", instance, 1, f.one, "", api.Counts{Statements: 1000, Denied: 400})
+		}
+		in := f.stages(true, "a", "b c")
+		in.MinInstances = min
+		f.want(f.do(f.token(api.RoleAuthor), "PUT /v1/rollouts/r1", in), http.StatusCreated, "")
+		return f, func(behind ...string) {
+			t.Helper()
+			for _, instance := range []string{"i1", "i2", "i3"} {
+				revision, digest := uint64(2), f.two
+				if slices.Contains(behind, instance) {
+					revision, digest = 1, f.one
+				}
+				f.beatOf("a", instance, revision, digest, "", api.Counts{Statements: 1000, Denied: 400})
+			}
+			f.step()
+		}
+	}
+	t.Run("each must acknowledge", func(t *testing.T) {
+		f, beats := start(t, 3)
+		beats("i3")
+		if r := f.rollout(); r.Stages[0].Enforced != nil {
+			t.Fatalf("one of three is behind: %+v", r)
+		}
+		beats()
+		if r := f.rollout(); r.Stages[0].Enforced == nil || r.Stages[0].Releases[0].Gateway != "a" {
+			t.Fatalf("all three enforce it: %+v", r)
+		}
+	})
+	t.Run("as many as are wanted", func(t *testing.T) {
+		f, beats := start(t, 4)
+		beats()
+		f.clock.Advance(5 * time.Minute)
+		beats()
+		if r := f.rollout(); r.Status != api.RolloutStopped || !strings.Contains(r.Reason, `3 of at least 4 instances of gateway "a"`) {
+			t.Fatalf("%+v", r)
+		}
+	})
+	t.Run("one in which too much fails", func(t *testing.T) {
+		f, beats := start(t, 1)
+		beats()
+		f.beatOf("a", "i2", 2, f.two, "", api.Counts{Statements: 1010, Denied: 402})
+		f.step()
+		if r := f.rollout(); r.Status != api.RolloutStopped || !strings.Contains(r.Reason, "were denied or failed") || f.live("a").Bundle != f.one {
+			t.Fatalf("%+v", r)
+		}
+	})
+	t.Run("one that does not take it", func(t *testing.T) {
+		f, beats := start(t, 1)
+		f.clock.Advance(time.Second)
+		f.beatOf("a", "i3", 1, f.one, "compile: unknown function", api.Counts{})
+		f.beatOf("a", "i2", 2, f.two, "", api.Counts{})
+		f.step()
+		beats()
+		if r := f.rollout(); r.Status != api.RolloutStopped || !strings.Contains(r.Reason, `instance "i3" of gateway "a" does not take it`) {
+			t.Fatalf("%+v", r)
+		}
+	})
+	t.Run("one that is old news", func(t *testing.T) {
+		f, beats := start(t, 1)
+		beats("i3")
+		f.clock.Advance(59 * time.Second)
+		f.beatOf("a", "i1", 2, f.two, "", api.Counts{})
+		f.step()
+		if r := f.rollout(); r.Stages[0].Enforced != nil {
+			t.Fatalf("i3 reported a minute ago: %+v", r)
+		}
+		f.clock.Advance(2 * time.Second) // i3 has gone
+		f.beatOf("a", "i1", 2, f.two, "", api.Counts{})
+		f.step()
+		if r := f.rollout(); r.Stages[0].Enforced == nil {
+			t.Fatalf("the instance that is left enforces it: %+v", r)
+		}
+	})
 }
 
 // TestRolloutStops has each way in which a stage fails.

@@ -44,6 +44,8 @@ func controlAdvice(err error) string {
 	switch {
 	case strings.Contains(err.Error(), "certificate is not trusted"):
 		return "give --ca the authority of its certificate: ca.pem in the control plane's data directory, if it was generated"
+	case strings.Contains(err.Error(), "certificate is for another name"):
+		return "use a name that the certificate has, or start the control plane with this one in --host"
 	case errors.Is(err, controlclient.ErrUnavailable):
 		return "check that it runs, its address, and the network between; its log says more. Gateways go on with the policy that they have"
 	}

@@ -224,7 +224,12 @@ func (c *Client) unreachable(err error) error {
 	var unknown x509.UnknownAuthorityError
 	var hostname x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	if errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) {
+	switch {
+	case errors.As(err, &hostname):
+		return fmt.Errorf("control plane %s: its certificate is for another name: %w: use a name that it has, or give the control plane this one with --host", c.base, err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("control plane %s: its certificate is not trusted: %w: name its authority with --ca or POSTERN_CA_FILE", c.base, err)
+	case errors.As(err, &invalid):
 		return fmt.Errorf("control plane %s: its certificate is not trusted: %w", c.base, err)
 	}
 	return fmt.Errorf("control plane %s: %w: %w", c.base, ErrUnavailable, err)
