@@ -169,7 +169,8 @@ func (p *poller) pause(ctx context.Context) error {
 // attemptTimeout bounds one request, the answer's body included.
 const attemptTimeout = time.Minute
 
-// client returns an HTTP client that follows no redirect to plain HTTP.
+// client returns an HTTP client that follows no redirect to plain HTTP, and
+// shows its credentials to nobody that it is sent to.
 func (c *Config) client() *http.Client {
 	return &http.Client{
 		Timeout: attemptTimeout,
@@ -188,6 +189,9 @@ func (c *Config) client() *http.Client {
 				return errors.New("more than five redirects")
 			case r.URL.Scheme != "https" && via[0].URL.Scheme == "https":
 				return errors.New("a redirect from https to " + r.URL.Scheme)
+			}
+			if r.URL.Host != via[0].URL.Host { // net/http does not care for ports
+				r.Header.Del("Authorization")
 			}
 			return nil
 		},

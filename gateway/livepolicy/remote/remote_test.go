@@ -2,11 +2,14 @@ package remote_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -463,6 +466,116 @@ func TestRefusals(t *testing.T) {
 	if err := next(down.URL, remote.Config{RootCAs: rootsOf(down)}); err == nil || !strings.Contains(err.Error(), "redirect from https to http") {
 		t.Errorf("a redirect to plain HTTP: %v", err)
 	}
+}
+
+// TestHostilePlaces are places that somebody else has taken over: nothing that
+// they answer leads a gateway elsewhere, or has it read without an end.
+func TestHostilePlaces(t *testing.T) {
+	pub := newPublisher(t)
+	one := pub.publish("orders", 1, "one")
+	zeros := func(w http.ResponseWriter, r *http.Request) {
+		z := gzip.NewWriter(w)
+		w.Header().Set("Content-Encoding", "gzip")
+		for range 64 << 4 { // 64 MiB, in some 64 KiB
+			if _, err := z.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+		_ = z.Close()
+	}
+	release := func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(one.release) }
+	for name, tt := range map[string]struct {
+		release, bundle http.HandlerFunc
+		want            error
+	}{
+		"a release that inflates": {zeros, nil, bundle.ErrTooLarge},
+		"a bundle that inflates":  {release, zeros, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/release.json") {
+					tt.release(w, r)
+					return
+				}
+				tt.bundle(w, r)
+			}))
+			defer s.Close()
+			source, err := remote.Open(s.URL, remote.Config{RootCAs: rootsOf(s)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, sealed, err := source.Next(t.Context(), bundle.Release{})
+			if tt.want != nil {
+				if err == nil {
+					t.Fatal("no error")
+				}
+				return
+			}
+			if err != nil || len(sealed) != bundle.MaxBundleSize+1 {
+				t.Fatalf("%d bytes were read: %v", len(sealed), err)
+			}
+			ring, err := bundle.NewKeyRing(pub.key.PublicKey())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := bundle.Open(sealed, ring); !errors.Is(err, bundle.ErrTooLarge) {
+				t.Errorf("opening it: %v", err)
+			}
+		})
+	}
+	t.Run("a digest that is a path", func(t *testing.T) {
+		// An unsigned release may name anything; a name that is no digest is asked of nobody.
+		payload := strings.Replace(string(payloadOf(t, one.release)), one.digest, "sha256:../../../../etc/passwd", 1)
+		forged := bytes.Replace(one.release, []byte(base64.StdEncoding.EncodeToString(payloadOf(t, one.release))), []byte(base64.StdEncoding.EncodeToString([]byte(payload))), 1)
+		for _, at := range []shop{newDirectory(t), newWeb(t), newS3(t), newOCI(t)} {
+			at.put(files{release: forged, bundle: one.bundle, digest: one.digest})
+			source, err := remote.Open(at.url, at.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err = source.Next(t.Context(), bundle.Release{}); !errors.Is(err, bundle.ErrPayload) {
+				t.Errorf("%s: %v", source, err)
+			}
+		}
+	})
+	t.Run("a redirect elsewhere", func(t *testing.T) {
+		var shown []string
+		elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, name := range []string{"Authorization", "X-Amz-Security-Token"} {
+				if r.Header.Get(name) != "" {
+					shown = append(shown, name)
+				}
+			}
+			http.NotFound(w, r)
+		}))
+		defer elsewhere.Close()
+		s := httptest.NewTLSServer(http.RedirectHandler(elsewhere.URL, http.StatusFound))
+		defer s.Close()
+		roots := rootsOf(s)
+		roots.AddCert(elsewhere.Certificate())
+		for url, want := range map[string]string{s.URL: "404", "s3://policies/orders?region=eu-central-1&endpoint=" + s.URL: "302"} {
+			source, err := remote.Open(url, remote.Config{RootCAs: roots, Token: "sesame", S3: remote.S3Credentials{AccessKey: accessKey, SecretKey: secretKey, SessionToken: "session"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := source.Next(t.Context(), bundle.Release{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", url, err, want)
+			}
+		}
+		if len(shown) > 0 {
+			t.Errorf("the other host was shown %v", shown)
+		}
+	})
+}
+
+// payloadOf decodes an envelope's payload.
+func payloadOf(t *testing.T, sealed []byte) []byte {
+	t.Helper()
+	var e struct{ Payload []byte }
+	if err := json.Unmarshal(sealed, &e); err != nil {
+		t.Fatal(err)
+	}
+	return e.Payload
 }
 
 // TestOpenRefuses are URLs that name no place, or would leak.
