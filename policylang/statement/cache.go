@@ -9,7 +9,7 @@ import (
 const (
 	defaultEntries = 8192
 	bytesPerEntry  = 16 << 10 // on average; larger trees push others out
-	treeFactor     = 12       // memory of a tree by the size of its wire form, about
+	treeFactor     = 12       // memory of a tree by the size of its wire form, about, once somebody asks for it
 	statementBytes = 2 << 10  // memory of a statement beside its tree, about
 
 	// largeText is the size from which on texts are read one at a time: the
@@ -83,8 +83,8 @@ func (c *Cache) Parse(sql string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if normal && reusable(tree) {
-		c.normal.put(string(form), &template{tree.Statements[0].Facts, tree.Statements[0].Assigns}, int64(len(form))+statementBytes)
+	if normal && reusable(tree) { // its names are parts of the text and of the wire form
+		c.normal.put(string(form), &template{tree.Statements[0].Facts, tree.Statements[0].Assigns}, int64(len(form)+len(sql)+size)+statementBytes)
 	}
 	return c.exact.put(sql, tree, int64(len(sql)+size*treeFactor)+statementBytes*int64(len(tree.Statements))), nil
 }

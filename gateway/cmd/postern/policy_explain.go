@@ -44,6 +44,8 @@ pg_dump --schema-only writes it.`,
 	f.StringVar(&o.test.Now, "now", "", "time, as 2006-01-02T15:04:05Z")
 	f.StringVar(&o.test.Session.Database, "database", "", "database of the connection")
 	f.StringVar(&o.test.Session.Role, "role", "", "role of the connection")
+	f.StringSliceVar(&o.test.Session.SearchPath, "search-path", nil, "search path of the connection, in order")
+	f.StringSliceVar(&o.test.Session.Signs, "signs", nil, "signs that the credential is used by another than its owner")
 	f.StringVar(&o.test.Session.ClientAddr, "client-addr", "", "address of the client")
 	f.StringVar(&o.test.Session.ApplicationName, "application-name", "", "application name of the client")
 	f.StringVar(&o.test.Session.Reason, "reason", "", "reason that the client gave")
