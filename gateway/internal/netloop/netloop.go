@@ -58,8 +58,11 @@ func (errWouldBlock) Temporary() bool { return true }
 // WouldBlock reports whether Read returned because there is nothing to read
 // yet.
 func WouldBlock(err error) bool {
-	if err == nil {
+	switch err.(type) { //nolint:errorlint // most are no errors or this one: the question is asked at each read
+	case nil:
 		return false
+	case errWouldBlock:
+		return true
 	}
 	var w errWouldBlock
 	return errors.As(err, &w)
