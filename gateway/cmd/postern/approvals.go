@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/controlclient"
 )
 
 // approvalsCommand groups what people need who approve held statements.
@@ -43,25 +44,19 @@ func approvalsListCommand(flags *controlFlags) *cobra.Command {
 		Short: "List the approvals that concern you, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := outputOf(cmd)
-			if err != nil {
-				return err
-			}
-			client, err := flags.client()
-			if err != nil {
-				return err
-			}
-			if status == "all" {
-				status = ""
-			}
-			list, err := client.Approvals(cmd.Context(), api.ApprovalStatus(status), gateway)
-			if err != nil {
-				return err
-			}
-			if len(list) == 0 && out.terminal && !out.json {
-				return out.print("No approvals.\n")
-			}
-			return out.showTable(list, approvalsTable(list, time.Now()))
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				if status == "all" {
+					status = ""
+				}
+				list, err := client.Approvals(cmd.Context(), api.ApprovalStatus(status), gateway)
+				if err != nil {
+					return err
+				}
+				if len(list) == 0 && out.terminal && !out.json {
+					return out.print("No approvals.\n")
+				}
+				return out.showTable(list, approvalsTable(list, time.Now()))
+			})
 		},
 	}
 	cmd.Flags().StringVar(&status, "status", string(api.StatusPending), "of this status, or all")
@@ -88,19 +83,13 @@ func approvalsShowCommand(flags *controlFlags) *cobra.Command {
 		Short: "Show a held statement and everything about it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out, err := outputOf(cmd)
-			if err != nil {
-				return err
-			}
-			client, err := flags.client()
-			if err != nil {
-				return err
-			}
-			a, err := client.Approval(cmd.Context(), args[0], 0)
-			if err != nil {
-				return err
-			}
-			return out.show(a, func() error { return out.print(approvalText(out, &a, time.Now())) })
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				a, err := client.Approval(cmd.Context(), args[0], 0)
+				if err != nil {
+					return err
+				}
+				return out.show(a, func() error { return out.print(approvalText(out, &a, time.Now())) })
+			})
 		},
 	}
 }
@@ -113,23 +102,17 @@ func approvalsVoteCommand(flags *controlFlags, verdict, short string) *cobra.Com
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out, err := outputOf(cmd)
-			if err != nil {
-				return err
-			}
-			client, err := flags.client()
-			if err != nil {
-				return err
-			}
-			vote := client.Approve
-			if verdict == api.VerdictRefuse {
-				vote = client.Refuse
-			}
-			a, err := vote(cmd.Context(), args[0], reason)
-			if err != nil {
-				return err
-			}
-			return out.show(a, func() error { return out.print(votedText(out, &a)) })
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				vote := client.Approve
+				if verdict == api.VerdictRefuse {
+					vote = client.Refuse
+				}
+				a, err := vote(cmd.Context(), args[0], reason)
+				if err != nil {
+					return err
+				}
+				return out.show(a, func() error { return out.print(votedText(out, &a)) })
+			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the requester and the record")

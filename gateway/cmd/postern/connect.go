@@ -54,6 +54,21 @@ func (f *controlFlags) addPlaceTo(flags *pflag.FlagSet) {
 
 var errNoControl = errors.New("no control plane is given")
 
+// withClient runs f with the command's output and a client of the control
+// plane.
+func withClient(cmd *cobra.Command, flags *controlFlags, f func(*output, *controlclient.Client) error) error {
+	out, err := outputOf(cmd)
+	if err != nil {
+		return err
+	}
+	client, err := flags.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return f(out, client)
+}
+
 // client returns a client of the control plane.
 func (f *controlFlags) client() (*controlclient.Client, error) {
 	f.followLogin()

@@ -10,7 +10,6 @@ import (
 
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
-	"github.com/posternhq/postern/policylang/bundle"
 )
 
 // releaseCommand groups what is done with releases where Terraform is not at
@@ -33,41 +32,28 @@ func releaseListCommand(flags *controlFlags) *cobra.Command {
 		Short: "List a gateway's releases, newest first",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out, err := outputOf(cmd)
-			if err != nil {
-				return err
-			}
-			client, err := flags.client()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			releases, err := client.Releases(cmd.Context(), args[0], limit)
-			if err != nil {
-				return err
-			}
-			t := newTable("revision", "bundle", "released", "by", "key", "commit", "run", "note")
-			for i := range releases {
-				r := &releases[i]
-				t.row(r.Revision, r.Bundle, timeText(&r.ReleasedAt), r.ReleasedBy, r.KeyID, r.Commit, r.Run, r.Note)
-			}
-			return out.showTable(releases, t)
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				releases, err := client.Releases(cmd.Context(), args[0], limit)
+				if err != nil {
+					return err
+				}
+				t := newTable("revision", "bundle", "released", "by", "key", "commit", "run", "note")
+				for i := range releases {
+					r := &releases[i]
+					t.row(r.Revision, r.Bundle, timeText(&r.ReleasedAt), r.ReleasedBy, r.KeyID, r.Commit, r.Run, r.Note)
+				}
+				return out.showTable(releases, t)
+			})
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many at most")
 	return cmd
 }
 
-// rollbackOptions say what is rolled back, and to what.
-type rollbackOptions struct {
-	keyFile string
-	to      uint64
-	note    string
-	wait    time.Duration
-}
-
 func releaseRollbackCommand(flags *controlFlags) *cobra.Command {
-	var o rollbackOptions
+	var o publishOptions
+	var to uint64
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "rollback GATEWAY",
 		Short: "Release again what a gateway ran before",
@@ -80,65 +66,37 @@ Terraform will not undo it unasked: its next plan fails and says what is live.`,
   postern release rollback orders --key ops.key --note 'nobody can work since 42'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRollback(cmd, flags, args[0], o)
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				return o.rollback(cmd.Context(), out, client, args[0], to, wait)
+			})
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.keyFile, "key", "", "`file` with the private key that signs; "+keyVariable+" holds the key itself unless given")
-	f.Uint64Var(&o.to, "to", 0, "`revision` whose bundle is released again; what was live before unless given")
-	f.StringVar(&o.note, "note", "", "why, for people who read the history")
-	f.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait until the gateway enforces it; 0 not to wait")
+	o.add(cmd)
+	cmd.Flags().Uint64Var(&to, "to", 0, "`revision` whose bundle is released again; what was live before unless given")
+	addWaitFlag(cmd, &wait)
 	mustRegister(cmd.MarkFlagRequired("note"))
 	return cmd
 }
 
-func runRollback(cmd *cobra.Command, flags *controlFlags, gateway string, o rollbackOptions) error {
-	out, err := outputOf(cmd)
-	if err != nil {
+// rollback releases an older bundle, that of a revision or else what was live
+// before, if what is live stays so.
+func (o publishOptions) rollback(ctx context.Context, out *output, client *controlclient.Client, gateway string, to uint64, wait time.Duration) error {
+	p := publication{publishOptions: o}
+	var err error
+	if p.key, err = readPrivateKey(o.keyFile); err != nil {
 		return err
 	}
-	key, err := readPrivateKey(o.keyFile)
-	if err != nil {
-		return err
-	}
-	client, err := flags.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx := cmd.Context()
-	live, err := rollback(ctx, client, key, gateway, o)
-	if err != nil {
-		return err
-	}
-	t := newTable("revision", "bundle", "in place of")
-	t.row(live.Revision, live.Bundle, live.Predecessor)
-	if err := out.showTable(live, t); err != nil || o.wait == 0 {
-		return err
-	}
-	return awaitEnforced(ctx, client, live, o.wait)
-}
-
-// rollback releases an older bundle if what is live stays so.
-func rollback(ctx context.Context, client *controlclient.Client, key *bundle.PrivateKey, gateway string, o rollbackOptions) (*api.Release, error) {
 	live, err := client.Live(ctx, gateway, 0, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if live == nil {
-		return nil, fmt.Errorf("nothing was ever released to gateway %q", gateway)
+		return fmt.Errorf("nothing was ever released to gateway %q", gateway)
 	}
-	older, err := olderBundle(ctx, client, live, o.to)
-	if err != nil {
-		return nil, err
+	if p.digest, err = olderBundle(ctx, client, live, to); err != nil {
+		return err
 	}
-	signed, err := bundle.SealRelease(bundle.Release{
-		Gateway: gateway, Bundle: older, Predecessor: live.Bundle, Revision: live.Revision + 1, Time: time.Now(), Note: o.note,
-	}, key)
-	if err != nil {
-		return nil, fmt.Errorf("sign the release: %w", err)
-	}
-	return client.PublishFrom(ctx, gateway, signed, live.Bundle, originHere(controlclient.Origin{}))
+	return p.release(ctx, out, client, gateway, live, wait)
 }
 
 // mostReleases is how far back a revision is looked for.

@@ -16,12 +16,10 @@ import (
 	"github.com/posternhq/postern/policylang/bundle"
 )
 
-// publishOptions say what is released, and by whom.
+// publishOptions say by whom something is released, and why.
 type publishOptions struct {
 	keyFile string
 	note    string
-	dir     string
-	wait    time.Duration
 	from    controlclient.Origin
 }
 
@@ -29,13 +27,13 @@ func (o *publishOptions) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.keyFile, "key", "", "`file` with the private key that signs; "+keyVariable+" holds the key itself unless given")
 	f.StringVar(&o.note, "note", "", "why, for people who read the history")
-	addOriginFlags(cmd, &o.from)
+	f.StringVar(&o.from.Run, "run", "", "`URL` of the job that releases it; that of a CI job unless given")
+	f.StringVar(&o.from.Commit, "commit", "", "`hash` of the policy's source; that of a CI job unless given")
 }
 
-// addOriginFlags has the history say where a release was made.
-func addOriginFlags(cmd *cobra.Command, from *controlclient.Origin) {
-	cmd.Flags().StringVar(&from.Run, "run", "", "`URL` of the job that releases it; that of a CI job unless given")
-	cmd.Flags().StringVar(&from.Commit, "commit", "", "`hash` of the policy's source; that of a CI job unless given")
+// addWaitFlag has a command wait until what it released is enforced.
+func addWaitFlag(cmd *cobra.Command, wait *time.Duration) {
+	cmd.Flags().DurationVar(wait, "wait", 30*time.Second, "how long to wait until the gateway enforces it; 0 not to wait")
 }
 
 // originHere is where this is run, as CI systems tell it by environment.
@@ -52,6 +50,8 @@ func originHere(given controlclient.Origin) controlclient.Origin {
 
 func releasePublishCommand(flags *controlFlags) *cobra.Command {
 	var o publishOptions
+	var dir string
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "publish GATEWAY BUNDLE",
 		Short: "Sign a release of a bundle and make it live",
@@ -67,49 +67,92 @@ web server or an S3-compatible store, the bundle before release.json.`,
   postern release publish orders orders.bundle --key ops.key --dir /srv/policies/orders`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPublish(cmd, flags, args[0], args[1], o)
+			b, err := o.open(args[1])
+			switch {
+			case err != nil:
+				return err
+			case dir != "":
+				return publishInto(cmd, dir, args[0], b)
+			}
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				return b.publish(cmd.Context(), out, client, args[0], wait)
+			})
 		},
 	}
 	o.add(cmd)
-	cmd.Flags().StringVar(&o.dir, "dir", "", "`directory` to write the release to, in place of a control plane")
-	cmd.Flags().DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait until the gateway enforces it; 0 not to wait")
+	cmd.Flags().StringVar(&dir, "dir", "", "`directory` to write the release to, in place of a control plane")
+	addWaitFlag(cmd, &wait)
 	return cmd
 }
 
-func runPublish(cmd *cobra.Command, flags *controlFlags, gateway, file string, o publishOptions) error {
+// publication is a bundle, and the key that releases it.
+type publication struct {
+	sealed []byte
+	digest string
+	key    *bundle.PrivateKey
+	publishOptions
+}
+
+// open reads the bundle's file and the key.
+func (o publishOptions) open(file string) (p publication, err error) {
+	p.publishOptions = o
+	if p.key, err = readPrivateKey(o.keyFile); err != nil {
+		return publication{}, err
+	}
+	p.sealed, p.digest, err = readBundle(file)
+	return p, err
+}
+
+// after is the release of the bundle in place of what is live: bundle and
+// revision are empty and 0 if nothing is.
+func (p *publication) after(gateway, predecessor string, revision uint64) bundle.Release {
+	return bundle.Release{Gateway: gateway, Bundle: p.digest, Predecessor: predecessor, Revision: revision + 1, Time: time.Now(), Note: p.note}
+}
+
+// publish makes the bundle live, if what is live stays so, and waits until it
+// is enforced.
+func (p *publication) publish(ctx context.Context, out *output, client *controlclient.Client, gateway string, wait time.Duration) error {
+	before, err := client.Live(ctx, gateway, 0, 0)
+	if err != nil {
+		return err
+	}
+	if err := client.PutBundle(ctx, p.digest, p.sealed); err != nil {
+		return err
+	}
+	return p.release(ctx, out, client, gateway, before, wait)
+}
+
+// release releases a bundle that is stored in place of the release before, nil
+// if there is none, and waits until it is enforced.
+func (p *publication) release(ctx context.Context, out *output, client *controlclient.Client, gateway string, before *api.Release, wait time.Duration) error {
+	if before == nil {
+		before = &api.Release{}
+	}
+	signed, err := bundle.SealRelease(p.after(gateway, before.Bundle, before.Revision), p.key)
+	if err != nil {
+		return fmt.Errorf("sign the release: %w", err)
+	}
+	live, err := client.PublishFrom(ctx, gateway, signed, before.Bundle, originHere(p.from))
+	if err != nil {
+		return err
+	}
+	if err := showReleased(out, live.Revision, live.Bundle, live.Predecessor); err != nil || wait == 0 {
+		return err
+	}
+	return awaitEnforced(ctx, client, live, wait)
+}
+
+// publishInto writes the release and its bundle to a directory.
+func publishInto(cmd *cobra.Command, dir, gateway string, p publication) error {
 	out, err := outputOf(cmd)
 	if err != nil {
 		return err
 	}
-	key, err := readPrivateKey(o.keyFile)
+	release, err := p.publishTo(dir, gateway)
 	if err != nil {
 		return err
 	}
-	sealed, digest, err := readBundle(file)
-	if err != nil {
-		return err
-	}
-	if o.dir != "" {
-		release, err := publishTo(o.dir, gateway, digest, sealed, key, o.note)
-		if err != nil {
-			return err
-		}
-		return showReleased(out, release.Revision, release.Bundle, release.Predecessor)
-	}
-	client, err := flags.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx := cmd.Context()
-	live, err := publishAt(ctx, client, gateway, digest, sealed, key, o)
-	if err != nil {
-		return err
-	}
-	if err := showReleased(out, live.Revision, live.Bundle, live.Predecessor); err != nil || o.wait == 0 {
-		return err
-	}
-	return awaitEnforced(ctx, client, live, o.wait)
+	return showReleased(out, release.Revision, release.Bundle, release.Predecessor)
 }
 
 func showReleased(out *output, revision uint64, digest, predecessor string) error {
@@ -133,31 +176,10 @@ func readBundle(file string) (sealed []byte, digest string, err error) {
 	return sealed, inside.Digest, nil
 }
 
-// publishAt makes a bundle live at a control plane if what is live stays so.
-func publishAt(ctx context.Context, client *controlclient.Client, gateway, digest string, sealed []byte, key *bundle.PrivateKey, o publishOptions) (*api.Release, error) {
-	live, err := client.Live(ctx, gateway, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	if live == nil {
-		live = &api.Release{}
-	}
-	if err := client.PutBundle(ctx, digest, sealed); err != nil {
-		return nil, err
-	}
-	signed, err := bundle.SealRelease(bundle.Release{
-		Gateway: gateway, Bundle: digest, Predecessor: live.Bundle, Revision: live.Revision + 1, Time: time.Now(), Note: o.note,
-	}, key)
-	if err != nil {
-		return nil, err
-	}
-	return client.PublishFrom(ctx, gateway, signed, live.Bundle, originHere(o.from))
-}
-
 // publishTo writes a release after the one that is in a directory, which the
 // same key must have signed: what lies there may be anybody's.
-func publishTo(dir, gateway, digest string, sealed []byte, key *bundle.PrivateKey, note string) (bundle.Release, error) {
-	ring, err := bundle.NewKeyRing(key.PublicKey())
+func (p *publication) publishTo(dir, gateway string) (bundle.Release, error) {
+	ring, err := bundle.NewKeyRing(p.key.PublicKey())
 	if err != nil {
 		return bundle.Release{}, err
 	}
@@ -169,15 +191,15 @@ func publishTo(dir, gateway, digest string, sealed []byte, key *bundle.PrivateKe
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return bundle.Release{}, err
 	}
-	next := bundle.Release{Gateway: gateway, Bundle: digest, Predecessor: before.Bundle, Revision: before.Revision + 1, Time: time.Now(), Note: note}
-	signed, err := bundle.SealRelease(next, key)
+	next := p.after(gateway, before.Bundle, before.Revision)
+	signed, err := bundle.SealRelease(next, p.key)
 	if err != nil {
 		return bundle.Release{}, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return bundle.Release{}, err
 	}
-	if err := publishFile(filepath.Join(dir, strings.Replace(digest, ":", "-", 1)+".bundle.json"), sealed); err != nil {
+	if err := publishFile(filepath.Join(dir, strings.Replace(p.digest, ":", "-", 1)+".bundle.json"), p.sealed); err != nil {
 		return bundle.Release{}, err
 	}
 	return next, publishFile(filepath.Join(dir, "release.json"), signed)

@@ -52,7 +52,9 @@ func rolloutStartCommand(flags *controlFlags) *cobra.Command {
       --stage orders-canary --stage orders-eu,orders-us`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRollout(cmd, flags, args[0], args[1], o)
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				return o.start(cmd.Context(), out, client, args[0], args[1])
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -68,34 +70,20 @@ func rolloutStartCommand(flags *controlFlags) *cobra.Command {
 	return cmd
 }
 
-func runRollout(cmd *cobra.Command, flags *controlFlags, id, file string, o rolloutOptions) error {
-	out, err := outputOf(cmd)
+func (o *rolloutOptions) start(ctx context.Context, out *output, client *controlclient.Client, id, file string) error {
+	p, err := o.publish.open(file)
 	if err != nil {
 		return err
 	}
-	key, err := readPrivateKey(o.publish.keyFile)
-	if err != nil {
+	if err := client.PutBundle(ctx, p.digest, p.sealed); err != nil {
 		return err
 	}
-	sealed, digest, err := readBundle(file)
-	if err != nil {
-		return err
-	}
-	client, err := flags.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx := cmd.Context()
-	if err := client.PutBundle(ctx, digest, sealed); err != nil {
-		return err
-	}
-	from := originHere(o.publish.from)
+	from := originHere(p.from)
 	in := api.RolloutInput{
 		Observe: o.observe.String(), Timeout: o.timeout.String(), MaxErrorRate: o.rate, MinInstances: o.minimum, Run: from.Run, Commit: from.Commit,
 	}
 	for _, stage := range o.stages {
-		signed, err := signStage(ctx, client, strings.Split(stage, ","), digest, key, o)
+		signed, err := p.signStage(ctx, client, strings.Split(stage, ","), !o.noUndo)
 		if err != nil {
 			return err
 		}
@@ -112,7 +100,7 @@ func runRollout(cmd *cobra.Command, flags *controlFlags, id, file string, o roll
 }
 
 // signStage signs what each gateway of a stage is to run, and what undoes it.
-func signStage(ctx context.Context, client *controlclient.Client, gateways []string, digest string, key *bundle.PrivateKey, o rolloutOptions) (api.RolloutStageInput, error) {
+func (p *publication) signStage(ctx context.Context, client *controlclient.Client, gateways []string, undo bool) (api.RolloutStageInput, error) {
 	var stage api.RolloutStageInput
 	for _, gateway := range gateways {
 		live, err := client.Live(ctx, gateway, 0, 0)
@@ -122,17 +110,15 @@ func signStage(ctx context.Context, client *controlclient.Client, gateways []str
 		if live == nil {
 			live = &api.Release{}
 		}
-		next := bundle.Release{
-			Gateway: gateway, Bundle: digest, Predecessor: live.Bundle, Revision: live.Revision + 1, Time: time.Now(), Note: o.publish.note,
-		}
+		next := p.after(gateway, live.Bundle, live.Revision)
 		var one api.RolloutReleaseInput
-		if one.Signed, err = bundle.SealRelease(next, key); err != nil {
+		if one.Signed, err = bundle.SealRelease(next, p.key); err != nil {
 			return stage, err
 		}
-		if live.Bundle != "" && !o.noUndo {
-			undo := next
-			undo.Bundle, undo.Predecessor, undo.Revision, undo.Note = live.Bundle, digest, next.Revision+1, "the rollout was stopped"
-			if one.Undo, err = bundle.SealRelease(undo, key); err != nil {
+		if live.Bundle != "" && undo {
+			back := next
+			back.Bundle, back.Predecessor, back.Revision, back.Note = live.Bundle, p.digest, next.Revision+1, "the rollout was stopped"
+			if one.Undo, err = bundle.SealRelease(back, p.key); err != nil {
 				return stage, err
 			}
 		}
@@ -248,19 +234,4 @@ func rolloutStopCommand(flags *controlFlags) *cobra.Command {
 			})
 		},
 	}
-}
-
-// withClient runs f with the command's output and a client of the control
-// plane.
-func withClient(cmd *cobra.Command, flags *controlFlags, f func(*output, *controlclient.Client) error) error {
-	out, err := outputOf(cmd)
-	if err != nil {
-		return err
-	}
-	client, err := flags.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return f(out, client)
 }

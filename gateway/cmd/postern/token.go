@@ -11,6 +11,7 @@ import (
 
 	"github.com/posternhq/postern/gateway/control"
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/controlclient"
 )
 
 // envStore is where the control plane's store is, in place of a flag: a URL
@@ -103,23 +104,17 @@ func tokenListCommand(flags *controlFlags) *cobra.Command {
 		Short: "List the tokens that are not revoked",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := outputOf(cmd)
-			if err != nil {
-				return err
-			}
-			client, err := flags.client()
-			if err != nil {
-				return err
-			}
-			list, err := client.Tokens(cmd.Context())
-			if err != nil {
-				return err
-			}
-			t := newTable("id", "name", "roles", "subject", "created", "expires", "last used")
-			for _, token := range list {
-				t.row(token.ID, token.Name, rolesText(token.Roles), token.Subject, timeText(&token.CreatedAt), timeText(token.ExpiresAt), timeText(token.LastUsedAt))
-			}
-			return out.showTable(list, t)
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				list, err := client.Tokens(cmd.Context())
+				if err != nil {
+					return err
+				}
+				t := newTable("id", "name", "roles", "subject", "created", "expires", "last used")
+				for _, token := range list {
+					t.row(token.ID, token.Name, rolesText(token.Roles), token.Subject, timeText(&token.CreatedAt), timeText(token.ExpiresAt), timeText(token.LastUsedAt))
+				}
+				return out.showTable(list, t)
+			})
 		},
 	}
 }
@@ -145,21 +140,15 @@ func tokenWhoamiCommand(flags *controlFlags) *cobra.Command {
 		Short: "Show who your token makes you",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := outputOf(cmd)
-			if err != nil {
-				return err
-			}
-			client, err := flags.client()
-			if err != nil {
-				return err
-			}
-			who, err := client.Whoami(cmd.Context())
-			if err != nil {
-				return err
-			}
-			t := newTable("name", "kind", "roles", "groups", "approves as", "expires")
-			t.row(who.Name, who.Kind, rolesText(who.Roles), strings.Join(who.Groups, ", "), who.Subject, timeText(who.Expires))
-			return out.showTable(who, t)
+			return withClient(cmd, flags, func(out *output, client *controlclient.Client) error {
+				who, err := client.Whoami(cmd.Context())
+				if err != nil {
+					return err
+				}
+				t := newTable("name", "kind", "roles", "groups", "approves as", "expires")
+				t.row(who.Name, who.Kind, rolesText(who.Roles), strings.Join(who.Groups, ", "), who.Subject, timeText(who.Expires))
+				return out.showTable(who, t)
+			})
 		},
 	}
 }
