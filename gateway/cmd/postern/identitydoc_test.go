@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/posternhq/postern/gateway/internal/issuertest"
 	"github.com/posternhq/postern/policylang/source"
@@ -29,6 +33,7 @@ func TestIdentityDoc(t *testing.T) {
 	w.withoutBearer(t)
 	w.oauth(t)
 	w.ends(t)
+	w.issuerDown(t)
 	w.saml(t, sso)
 	for _, b := range w.blocks {
 		if !b.ran {
@@ -311,6 +316,41 @@ func (w *docWorld) endsBy(t *testing.T, what string, end func()) {
 		t.Fatalf("%s: the session did not end", what)
 	}
 	eventually(t, "the database has cancelled the statement", func() bool { return in.sleeping(t) == 0 })
+}
+
+// issuerDown has the identity provider go away: new logins go on with the keys
+// that are known, live sessions in any case, and a gateway that starts without it
+// refuses its tokens, and nobody else's.
+func (w *docWorld) issuerDown(t *testing.T) {
+	idToken, _, _ := w.storedLogin(t, "login.json")
+	host, port, _ := net.SplitHostPort(w.gateway)
+	conninfo := fmt.Sprintf("host=%s port=%s dbname=orders user=ana sslmode=verify-full sslrootcert=%s password=%s", host, port, filepath.Join(w.dir, "ca.pem"), idToken)
+	live, err := pgx.Connect(t.Context(), conninfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close(context.Background())
+	w.provider.Stop()
+	if again, err := pgx.Connect(t.Context(), conninfo); err != nil {
+		t.Errorf("soon after the issuer went away: %v", err)
+	} else {
+		_ = again.Close(context.Background())
+	}
+	if _, err := live.Exec(t.Context(), "SELECT 1"); err != nil {
+		t.Errorf("a live session: %v", err)
+	}
+	w.orders.stop(t)
+	w.serveGateway(t, "postern gateway --gateway orders --data /var/lib/postern --trust publisher.pub")
+	eventually(t, "the gateway has its policy, and refuses what it cannot check", func() bool {
+		_, err := pgx.Connect(t.Context(), conninfo)
+		return err != nil && strings.Contains(err.Error(), "the token can't be checked now: its issuer does not answer")
+	})
+	if log := w.orders.output.String(); !strings.Contains(log, "code=token_issuer_unreachable") || !strings.Contains(log, w.provider.URL) {
+		t.Errorf("the gateway's log does not say which issuer it is:\n%s", log)
+	}
+	if out, err := w.shell(t, "postern psql orders -- -XAtc 'SELECT session_user'"); err != nil || out != "ana\n" {
+		t.Errorf("a credential of the control plane, which knows the issuer's keys: %v\n%s", err, out)
+	}
 }
 
 // lastSession is the newest of the evidence.

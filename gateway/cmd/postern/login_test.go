@@ -306,6 +306,7 @@ func TestSignIn(t *testing.T) {
 		_, err = runPostern(ctx, "whoami")
 		wantError(t, err, "you are not signed in")
 	})
+	t.Run("bad input", func(t *testing.T) { in.testBadInput(t) })
 	t.Run("login", func(t *testing.T) {
 		out, err := in.signInByBrowser(t, "ana")
 		if err != nil || !strings.Contains(out, "Signed in as ana (human).") {
@@ -353,6 +354,27 @@ func TestSignIn(t *testing.T) {
 			t.Fatalf("a second time: %v", err)
 		}
 	})
+}
+
+// testBadInput is what people mistype before they are signed in.
+func (in *installation) testBadInput(t *testing.T) {
+	for command, want := range map[string]string{
+		"login --control https://127.0.0.1:1":               "connection refused",
+		"login --control http://127.0.0.1:1":                "must start with https://",
+		"login --control " + in.control + " --issuer nope":  `there is no issuer "nope"; there is corp`,
+		"login --control " + in.control + " --gateway nope": `there is no gateway "nope"; there is orders`,
+		"login --control " + in.control + " --ca /dev/null": "holds no PEM certificate",
+		"psql": "say which database: postern psql DATABASE",
+	} {
+		_, err := runPostern(t.Context(), strings.Fields(command)...)
+		wantError(t, err, want)
+	}
+	t.Setenv(envCA, "")
+	_, err := runPostern(t.Context(), "login", "--control", in.control)
+	wantError(t, err, "give its authority's file by --ca or POSTERN_CA_FILE")
+	t.Setenv(envToken, in.issuer.Issue(map[string]any{"sub": "u-17", "aud": demoissuer.ClientID}, time.Minute))
+	_, err = runPostern(t.Context(), "token", "--control", in.control, "--ca", in.ca(), "--gateway", "nope")
+	wantError(t, err, "audience names no gateway that this control plane knows; there is orders")
 }
 
 func wantError(t *testing.T, err error, text string) {

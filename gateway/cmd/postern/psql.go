@@ -31,7 +31,12 @@ With --with certificate or --with scram psql sends nothing that is of use to who
 sees it, and proves instead that it has a secret that was made on this machine.`,
 		Example: `  postern psql orders
   postern psql orders -- -c 'SELECT count(*) FROM customers'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("say which database: postern psql DATABASE")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPsql(cmd, &f, with, args[0], args[1:])
 		},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posternhq/postern/gateway/internal/api"
@@ -153,7 +154,7 @@ func (s *Server) readRequest(form url.Values) (request, *problem) {
 	if n < 0 {
 		return request{}, &problem{
 			status: http.StatusBadRequest, code: "invalid_target",
-			text: "audience must name a gateway whose policy this control plane knows", hint: "see: postern whoami",
+			text: "audience names no gateway that this control plane knows", hint: "there is " + namesOf(gateways),
 		}
 	}
 	in.gateway = gateways[n]
@@ -223,4 +224,17 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the caller has left: nobody to tell
+}
+
+// namesOf lists gateways for a person. Their names are what anybody is told who
+// asks where to sign in.
+func namesOf(gateways []Gateway) string {
+	if len(gateways) == 0 {
+		return "none with a policy yet"
+	}
+	names := make([]string, len(gateways))
+	for i, g := range gateways {
+		names[i] = g.Name
+	}
+	return strings.Join(names, ", ")
 }

@@ -14,6 +14,7 @@ package login
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -225,6 +226,10 @@ func do(control string, request *http.Request, client *http.Client, out any) err
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err
+		}
+		var unknown x509.UnknownAuthorityError
+		if errors.As(err, &unknown) {
+			return fmt.Errorf("control plane %s: its certificate is of no authority that this machine trusts: give its authority's file by --ca or POSTERN_CA_FILE", control)
 		}
 		return fmt.Errorf("control plane %s: %w", control, err)
 	}
