@@ -371,7 +371,7 @@ func (in *installation) testBadInput(t *testing.T) {
 	}
 	t.Setenv(envCA, "")
 	_, err := runPostern(t.Context(), "login", "--control", in.control)
-	wantError(t, err, "give its authority's file by --ca or POSTERN_CA_FILE")
+	wantError(t, err, "name its authority with --ca or POSTERN_CA_FILE")
 	t.Setenv(envToken, in.issuer.Issue(map[string]any{"sub": "u-17", "aud": demoissuer.ClientID}, time.Minute))
 	_, err = runPostern(t.Context(), "token", "--control", in.control, "--ca", in.ca(), "--gateway", "nope")
 	wantError(t, err, "audience names no gateway that this control plane knows; there is orders")

@@ -229,7 +229,7 @@ func do(control string, request *http.Request, client *http.Client, out any) err
 		}
 		var unknown x509.UnknownAuthorityError
 		if errors.As(err, &unknown) {
-			return fmt.Errorf("control plane %s: its certificate is of no authority that this machine trusts: give its authority's file by --ca or POSTERN_CA_FILE", control)
+			return fmt.Errorf("control plane %s: its certificate is not trusted: name its authority with --ca or POSTERN_CA_FILE", control)
 		}
 		return fmt.Errorf("control plane %s: %w", control, err)
 	}
