@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -269,6 +270,15 @@ func (q *queue) executing() bool {
 		}
 	}
 	return false
+}
+
+// running reports whether a statement was sent that has not ended.
+func (q *queue) running() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.entries[q.head:], func(e *entry) bool {
+		return e.kind == entryExecute || e.kind == entryQuery || e.kind == entryFunction
+	})
 }
 
 // markTimedOut notes that an entry's time is up, unless it has ended.

@@ -249,8 +249,9 @@ func (s *Session) Cancel(ctx context.Context) error {
 		return nil
 	}
 	// What is being decided has not come to the server, which would ignore a
-	// request that comes before it.
-	if !s.queue.busy() && s.deciding.CompareAndSwap(decidingNow, decidingCancelled) {
+	// request that comes before it. What was sent ahead of it may be a Bind that
+	// takes long.
+	if !s.queue.running() && s.deciding.CompareAndSwap(decidingNow, decidingCancelled) && !s.queue.busy() {
 		return nil
 	}
 	return s.cfg.Upstream.Cancel(ctx)

@@ -541,6 +541,38 @@ func TestHold(t *testing.T) {
 	c.conn.Close() // the session must end by itself: goleak and Cleanup tell
 }
 
+// TestCancelWhileDeciding has a cancel request come before the statement that it
+// is meant for has come to the server, which would ignore it: the statement must
+// not run, in either protocol, and what comes next must.
+func TestCancelWhileDeciding(t *testing.T) {
+	var session *relay.Session
+	g := &testGuard{}
+	g.decide = func(ctx context.Context, ask *relay.Ask) *refusal.Refusal {
+		runs := ask.Stage == relay.StageQuery || ask.Stage == relay.StageExecute
+		if runs && strings.Contains(ask.Text.SQL, "slowly decided") {
+			back := relay.Slow(ctx)
+			defer back()
+			if err := session.Cancel(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	var c *conversation
+	c, session = through(t, g)
+	const sql = "select 'slowly decided'"
+	for protocol, ask := range map[string]step{"simple": q(sql), "extended": batch(one(sql)...)} {
+		c.send(ask.send...)
+		if got := strings.Join(c.receive(1), "\n"); !strings.Contains(got, "error 57014") || strings.Contains(got, "row") || !strings.HasSuffix(got, "ready I") {
+			t.Errorf("%s: transcript:\n%s", protocol, got)
+		}
+		c.send(q("select 'next'").send...)
+		if got := strings.Join(c.receive(1), "\n"); !strings.Contains(got, "row next") {
+			t.Errorf("%s, and then: transcript:\n%s", protocol, got)
+		}
+	}
+}
+
 func TestPayloadsOfNotifications(t *testing.T) {
 	for want, g := range map[string]*testGuard{"notified z secret": {}, "notified z ": {fenced: true}} {
 		c, _ := through(t, g)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 
@@ -36,6 +37,9 @@ func (f *peerFlags) peers() (gateway.Peers, error) {
 		}
 		if uint8(n) == f.instance || f.instance == 0 {
 			return gateway.Peers{}, fmt.Errorf("--peer %s=%s: --instance must give this gateway a number of its own", number, address)
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return gateway.Peers{}, fmt.Errorf("--peer %s=%s: the address must be HOST:PORT", number, address)
 		}
 		p.Addresses[uint8(n)] = address
 	}
