@@ -46,6 +46,9 @@ func draftCases() []draftCase {
 				  ca           = "/etc/postern/ca.pem"
 				  credentials  = "file:/run/secrets/orders"
 				  catalog_role = "reader"
+
+				  login         = "scram"
+				  session_table = true
 				}
 				issuer = {
 				  corp     = { url = "https://login.example.com", audience = "postern" }
@@ -55,7 +58,7 @@ func draftCases() []draftCase {
 				Name: "x", DefaultEffect: "allow", Unparsed: "allow",
 				Upstream: policylang.Upstream{
 					Host: "db2.internal", Port: 5433, TLS: "verify-ca", CA: "/etc/postern/ca.pem",
-					Credentials: "file:/run/secrets/orders", CatalogRole: "reader",
+					Credentials: "file:/run/secrets/orders", CatalogRole: "reader", Login: policylang.LoginSCRAM, SessionTable: true,
 				},
 				Issuers: []policylang.Issuer{
 					{Name: "corp", URL: "https://login.example.com", Audience: "postern"},
@@ -131,6 +134,7 @@ func draftCases() []draftCase {
 				transform = "redact"`,
 			most: `
 				columns    = ["public.customers.email", "*.*.ssn"]
+				detect     = ["email", "card"]
 				transform  = "partial"
 				unless     = "'pii' in identity.groups"
 				mode       = "observe"
@@ -142,7 +146,7 @@ func draftCases() []draftCase {
 				group      = "allow"
 				counting   = "allow"`,
 			want: &policylang.MaskingPolicy{
-				Name: "x", Columns: []string{"*.*.ssn", "public.customers.email"}, Transform: "partial",
+				Name: "x", Columns: []string{"*.*.ssn", "public.customers.email"}, Detect: []string{"card", "email"}, Transform: "partial",
 				Unless: "'pii' in identity.groups", Mode: "observe", KeepFirst: 1, KeepLast: 4, Format: "email",
 				Predicates: "equality", Order: "allow", Group: "allow", Count: "allow",
 			},

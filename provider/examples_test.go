@@ -180,7 +180,7 @@ func testGeneratedConfiguration(t *testing.T, c *cli) {
 		c.control.PutObject(k.want)
 		config += "import {\n  to = postern_" + string(k.kind) + ".x\n  id = \"x\"\n}\n"
 	}
-	digest := c.control.Publish("orders", simplePolicy("orders", "read"), c.key, "by hand")
+	digest := c.control.Publish("orders", everyKind(), c.key, "by hand")
 	config += "import {\n  to = postern_bundle.x\n  id = \"" + digest + "\"\n}\n"
 	config += "import {\n  to = postern_release.x\n  id = \"orders\"\n}\n"
 	must(t, os.WriteFile(filepath.Join(c.dir, "main.tf"), []byte(config), 0o600))
@@ -196,4 +196,20 @@ func testGeneratedConfiguration(t *testing.T, c *cli) {
 	if n := c.control.Revisions("orders"); n != 1 {
 		t.Errorf("%d releases, want the one that was imported", n)
 	}
+}
+
+// everyKind is a policy with the least and the most of each kind of object.
+func everyKind() policylang.Policy {
+	p := simplePolicy("orders", "read")
+	p.ApprovalGroups = []policylang.ApprovalGroup{{Name: "dba", Members: []string{"ben", "chloe"}}}
+	p.Identities = []policylang.Identity{
+		{Name: "ben", Kind: "human", When: "token.sub == 'ben'"}, {Name: "chloe", Kind: "human", When: "token.sub == 'chloe'"},
+	}
+	p.MaskingPolicies = []policylang.MaskingPolicy{{Name: "plain", Columns: []string{"*.*.ssn"}, Transform: policylang.TransformRedact}}
+	for _, k := range draftCases() {
+		if k.kind != policylang.KindGateway {
+			p.Add(k.want)
+		}
+	}
+	return p
 }

@@ -245,6 +245,22 @@ func TestRefreshShowsDrift(t *testing.T) {
 	}
 }
 
+// What the canonical encoding leaves out at its default drifts like the rest.
+func TestRefreshShowsThatSomethingIsGone(t *testing.T) {
+	l := newLab(t)
+	p := l.protocol(t)
+	config := attributes{"name": "x", "columns": []string{"*.*.ssn"}, "detect": []string{"card"}, "transform": "redact"}
+	state := p.mustApply("postern_masking_policy", nil, config)
+	l.control.PutObject(&policylang.MaskingPolicy{Name: "x", Columns: []string{"*.*.ssn"}, Transform: policylang.TransformRedact})
+	if state = p.mustRefresh("postern_masking_policy", state); !get(t, state.value, "detect").IsNull() {
+		t.Errorf("detect is %s after somebody removed it", get(t, state.value, "detect"))
+	}
+	plan := p.plan("postern_masking_policy", state, config)
+	if get(t, plan.value, "detect").IsNull() {
+		t.Error("the plan does not bring it back")
+	}
+}
+
 func TestUpdateLeavesOthersChangesAlone(t *testing.T) {
 	l := newLab(t)
 	p := l.protocol(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -38,14 +39,15 @@ func Read(object policylang.Object, schema map[string]Attribute, prior map[strin
 	if err != nil {
 		return nil, err
 	}
+	has := membersOf(object)
 	out := make(map[string]attr.Value, len(schema))
 	for name, attribute := range schema {
-		member, ok := actual[memberName(name)]
-		if !ok {
+		if !has[memberName(name)] {
 			continue
 		}
-		if old, ok := before[memberName(name)]; ok && reflect.DeepEqual(old, member) {
-			out[name] = prior[name]
+		member := actual[memberName(name)] // nil if it is left out at its default
+		if said, ok := prior[name]; ok && before != nil && reflect.DeepEqual(before[memberName(name)], member) {
+			out[name] = said
 			continue
 		}
 		if !attribute.Default {
@@ -56,6 +58,18 @@ func Read(object policylang.Object, schema map[string]Attribute, prior map[strin
 		}
 	}
 	return out, nil
+}
+
+// membersOf are the members that an object's definition can have.
+func membersOf(object policylang.Object) map[string]bool {
+	t := reflect.TypeOf(object).Elem()
+	members := make(map[string]bool, t.NumField())
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "-" {
+			members[name] = true
+		}
+	}
+	return members
 }
 
 // priorDefinition is what the prior state means, or nil if it says nothing.
