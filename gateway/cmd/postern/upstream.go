@@ -83,6 +83,9 @@ func (f *upstreamFlags) connect(ctx context.Context, gateway *policylang.Gateway
 		if err != nil {
 			return nil, err
 		}
+		if means.Authority == nil && gateway.Upstream.LoginBy() == policylang.LoginCertificate {
+			return nil, errors.New("the policy has the gateway log in by certificate: give --data, the gateway's directory with the authority for it, or connect as somebody else by --url")
+		}
 		return upstream.Connect(ctx, &gateway.Upstream, upstream.Login{Role: gateway.Upstream.CatalogRole, Database: f.database, Means: means})
 	}
 	url := f.url

@@ -37,6 +37,37 @@ func (c *checker) certificates(ctx context.Context) error {
 	case len(rows) == 0:
 		c.report.find(Missing, "pg_hba.conf", "put the lines of postern upstream prepare before all others", "no line lets clients' roles in by certificate")
 	}
+	return c.identMap(ctx)
+}
+
+// identSystem and identRole are the one line of the map by which a certificate
+// is good for the role that it names, and for no other.
+const (
+	identSystem = `/^(.*)$`
+	identRole   = `\1`
+)
+
+// identMap looks at the map in pg_ident.conf, which servers before PostgreSQL 15
+// do not show.
+func (c *checker) identMap(ctx context.Context) error {
+	rows, err := c.rows(ctx, "SELECT 1 WHERE pg_catalog.to_regclass('pg_catalog.pg_ident_file_mappings') IS NOT NULL")
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	rows, err = c.rows(ctx, "SELECT sys_name, pg_username FROM pg_catalog.pg_ident_file_mappings WHERE map_name = 'postern'")
+	switch {
+	case isDenied(err):
+		return nil // said already
+	case err != nil:
+		return err
+	case len(rows) == 0:
+		c.report.find(Missing, "pg_ident.conf", "add the line of postern upstream prepare", "the map postern, by which a certificate is known to be of a role, is not there")
+	}
+	for _, row := range rows {
+		if row[0] != identSystem || row[1] != identRole {
+			c.report.find(Unsafe, "pg_ident.conf", "remove it", "the map postern lets the certificate of %q in as %q", row[0], row[1])
+		}
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func TestCheckLogin(t *testing.T) {
 		})
 	}
 	for subject, text := range map[string]string{
-		"postgresql.conf": "asks for no certificates", "pg_hba.conf": "by certificate", "postern.session": "no session can start",
+		"postgresql.conf": "asks for no certificates", "pg_hba.conf": "by certificate", "pg_ident.conf": "is not there", "postern.session": "no session can start",
 	} {
 		if !found(subject, text) {
 			t.Errorf("it does not find that of %s: %s", subject, text)
@@ -54,6 +54,14 @@ func TestCheckLogin(t *testing.T) {
 	for subject, text := range map[string]string{"role ana": "pass for anybody", "role postern": "may not write", "postern.identity()": "SECURITY DEFINER"} {
 		if !found(subject, text) {
 			t.Errorf("it does not find that of %s: %s", subject, text)
+		}
+	}
+	for text, unsafe := range map[string]bool{strings.Join(script.Ident, "\n"): false, `postern /^.*$ postgres`: true, `postern mallory ana`: true} {
+		if err := cluster.WriteFile("pg_ident.conf", text+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if got := found("pg_ident.conf", "in as"); got != unsafe || found("pg_ident.conf", "is not there") {
+			t.Errorf("pg_ident.conf with %q: it is found unsafe: %t, want %t", text, got, unsafe)
 		}
 	}
 }

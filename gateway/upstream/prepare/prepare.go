@@ -368,7 +368,7 @@ func (s *Script) logins(o *Options) {
 	}
 	if o.Method == "cert" {
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all +%s %s cert map=postern", Clients, address))
-		s.Ident = append(s.Ident, `postern /^(.*)$ \1`)
+		s.Ident = append(s.Ident, "postern "+identSystem+" "+identRole)
 		s.HBA = append(s.HBA, fmt.Sprintf("hostssl all %s %s cert map=postern", quoteHBA(o.CatalogRole), address))
 		s.note(`ssl_ca_file in postgresql.conf holds the authority that the gateway signs with, DATA/upstream-ca.pem. A policy that names no credentials logs in so by itself.`)
 	} else {
