@@ -113,8 +113,9 @@ func sample(fresh protoreflect.Value, fd protoreflect.FieldDescriptor, levels in
 		return protoreflect.ValueOfUint64(uint64(n))
 	case protoreflect.DoubleKind:
 		return protoreflect.ValueOfFloat64(float64(n) / 3)
+	default:
+		panic("no sample of " + fd.Kind().String())
 	}
-	panic("no sample of " + fd.Kind().String())
 }
 
 // TestDecodeDepth nests nodes around the protobuf library's limit.
