@@ -485,8 +485,7 @@ func (a *analyzer) subLink(n *ast.SubLink, s *scope) value {
 		v := columns[0].value()
 		v.risky = true
 		if n.SubLinkType == subLinkArray {
-			v.size = unbounded
-			return value{label: v.label.derive(), typ: a.arrayOf(v.typ), risky: true, traits: v.traits}
+			return a.arrayOfRows(v, n.Location)
 		}
 		return v
 	case subLinkAny, subLinkAll:
@@ -507,6 +506,17 @@ func (a *analyzer) subLink(n *ast.SubLink, s *scope) value {
 	}
 	a.unsupported(n, "this sub-select")
 	return value{}
+}
+
+// arrayOfRows follows ARRAY(SELECT …), of whose rows v is one. Rows that are
+// arrays fail if they are of different sizes.
+func (a *analyzer) arrayOfRows(v value, location int32) value {
+	v.size = unbounded
+	out := value{label: v.label.derive(), typ: a.arrayOf(v.typ), risky: true, traits: v.traits}
+	if a.mayBeArray(v) {
+		return a.fallible(out, "an array of arrays", location)
+	}
+	return out
 }
 
 func (a *analyzer) arrayOf(typ uint32) uint32 {

@@ -165,7 +165,7 @@ func totalFunction(name string, nodes []*ast.Node, args []value) bool {
 		return len(nodes) == 2 && args[1].typ == typeInt4 || len(nodes) == 3 && isNatural(nodes[2])
 	case "json_build_object", "jsonb_build_object": // a key that is NULL is refused
 		return len(nodes)%2 == 0 && !slices.ContainsFunc(keys(nodes), func(n *ast.Node) bool { _, ok := literal(n); return !ok })
-	case "date_trunc", "date_part", "extract":
+	case "extract": // dates far away have no timestamp that could be cut, or that date_part would be given
 		if len(nodes) != 2 || !slices.Contains([]uint32{typeDate, typeTimestamp, typeTimestamptz}, args[1].typ) {
 			return false
 		}
