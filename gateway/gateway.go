@@ -102,6 +102,9 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg, statements: statement.NewCache(statementCacheSize, cfg.Limits.Statement)}
 	s.catalogs = catalog.NewStore(s.catalogConnection)
+	if age := cfg.Limits.CatalogAge; age > 0 {
+		s.catalogs.MaxAge = age
+	}
 	return s
 }
 

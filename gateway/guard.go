@@ -33,6 +33,7 @@ type guard struct {
 	texts    map[*statement.Tree]*relay.Text
 	analyses analysisCache
 	number   int64 // of the last statement
+	setting  isolation
 
 	// Of the upstream loop.
 	pending []evidence.Record
@@ -42,6 +43,10 @@ type guard struct {
 	// catalog says, until its transaction ends. The upstream loop sets it before
 	// the client loop has read the search path again.
 	unsettled atomic.Bool
+
+	// committed is the epoch of setting in which the server said that transactions
+	// are READ COMMITTED. The upstream loop sets it.
+	committed atomic.Uint64
 
 	// making says that the open transaction may have made tables. The client loop
 	// sets it, the upstream loop takes it back.
@@ -54,7 +59,8 @@ const maxSessionTexts = 2000
 func newGuard(s *session, searchPath []string) *guard {
 	return &guard{
 		session: s, texts: map[*statement.Tree]*relay.Text{},
-		env: lineage.Environment{SearchPath: searchPath, Role: s.info.Role, Database: s.info.Database},
+		env:     lineage.Environment{SearchPath: searchPath, Role: s.info.Role, Database: s.info.Database},
+		setting: isolation{epoch: 1},
 	}
 }
 
@@ -182,6 +188,7 @@ func (g *guard) Refresh(rows [][]string) {
 // noteEffects remembers what a permitted statement may change about how the
 // next is read.
 func (g *guard) noteEffects(k *known) {
+	g.setting.note(k)
 	if k.statement == nil || k.facts.Opaque {
 		g.stale = true
 		return
@@ -295,7 +302,11 @@ type execution struct {
 	detectors  []mask.Detector     // for texts of columns that are not masked
 	approval   approval            // by which it passed, if it was held
 	started    time.Time
-	settled    *settled // by which it was permitted; nil if it was considered anew
+	settled    *settled           // by which it was permitted; nil if it was considered anew
+	assertion  *catalog.Assertion // that the server must find to hold; nil if it has been asked, or need not be
+	strict     bool               // … in a transaction that is READ COMMITTED
+	epoch      uint64             // of the isolation that was set when it was permitted
+	overtaken  bool               // the server found that it does not. Of the upstream loop
 }
 
 // considered is one statement of a text, with what was decided about it.
@@ -331,7 +342,7 @@ func (g *guard) consider(ctx context.Context, ask *relay.Ask) (*execution, *refu
 // considerNow considers a text by the catalog as it is known.
 func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *refusal.Refusal) {
 	now := g.server.cfg.Clock()
-	x := &execution{view: g.view.Load(), sql: ask.Text.SQL, bound: ask.Bound, started: now}
+	x := &execution{view: g.view.Load(), sql: ask.Text.SQL, bound: ask.Bound, started: now, epoch: g.setting.epoch}
 	masks := x.view.evaluator.Masks(now)
 	x.masks = masks
 	x.masked, x.detectors = len(masks.Masks) > 0, detectorsOf(masks)
@@ -382,7 +393,7 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 				x.unknown = names.unknown
 				return x, r
 			}
-			if r := names.verify(ctx, g, &x.statements[i], ask.Stage); r != nil {
+			if r := names.verify(ctx, g, x, ask); r != nil {
 				x.changed = names.changed
 				return x, r
 			}
@@ -533,7 +544,7 @@ func onlyData(t *relay.Text) *refusal.Refusal {
 
 // permit makes the relay's permit of an execution.
 func (x *execution) permit() *relay.Permit {
-	p := &relay.Permit{Data: x, Fenced: x.masked}
+	p := &relay.Permit{Data: x, Fenced: x.masked, Check: x.check()}
 	for _, s := range x.statements {
 		if s.decision == nil {
 			continue

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/posternhq/postern/gateway/catalog"
 	"github.com/posternhq/postern/gateway/internal/refusal"
 	"github.com/posternhq/postern/gateway/mask"
 	"github.com/posternhq/postern/gateway/relay"
@@ -94,36 +93,6 @@ func (n *names) checkTypes(types []uint32) *refusal.Refusal {
 				WithHint("Declare the type that it is made of, or none.")
 		}
 	}
-	return nil
-}
-
-// verifyAfter is for how long the definitions that a Bind looked at are taken
-// to be what they were when its portal is executed. It has locked the relations.
-const verifyAfter = 10 * time.Millisecond
-
-// verify has the server say whether the definitions that an analysis rests on
-// are still those of the catalog: somebody else may have replaced a view since
-// it was last compared.
-func (n *names) verify(ctx context.Context, g *guard, c *considered, stage relay.Stage) *refusal.Refusal {
-	a := c.analysis
-	if stage == relay.StageParse || a == nil || len(a.Relations) == 0 && len(a.Functions) == 0 {
-		return nil // nothing runs yet, or nothing can be swapped
-	}
-	e := g.analyses.entry(c.known)
-	if stage == relay.StageExecute && time.Since(e.verified) < verifyAfter {
-		return nil
-	}
-	defer relay.Slow(ctx)()
-	same, err := g.server.catalogs.Same(ctx, g.info.Database, n.base, catalog.Dependencies{Relations: a.Relations, Functions: a.Functions})
-	if err != nil {
-		g.log.LogAttrs(ctx, slog.LevelWarn, "look at the catalog", slog.Any("error", err))
-		return refusal.New(refusal.CatalogUnavailable, "the database's catalog cannot be read, and columns are masked for you")
-	}
-	if !same {
-		n.changed = true
-		return refusal.New(refusal.CatalogUnavailable, "the schema changes faster than it can be read")
-	}
-	e.verified = time.Now()
 	return nil
 }
 

@@ -302,6 +302,9 @@ func (g *guard) Finished(p *relay.Permit, o relay.Outcome) {
 		}
 	case relay.OutcomeSkipped:
 		r.Outcome = evidence.OutcomeCancelled
+		if x.overtaken {
+			r.Outcome, r.SQLState = evidence.OutcomeFailed, refusal.New(refusal.SchemaChanged, "").SQLSTATE
+		}
 	case relay.OutcomeLost:
 		r.Outcome = evidence.OutcomeUnknown
 	}

@@ -59,7 +59,7 @@ func (g *guard) repeated(ask *relay.Ask, now time.Time) *settled {
 	if cat := g.server.catalogs.Current(g.info.Database); cat == nil || cat != s.made.catalog {
 		return nil
 	}
-	if v.evaluator.Decide(s.facts, now) != s.decision {
+	if v.evaluator.Decide(s.facts, now) != s.decision || !g.holds(s, ask) {
 		return nil
 	}
 	return s
@@ -74,7 +74,7 @@ func (g *guard) settle(x *execution, ask *relay.Ask) {
 	}
 	c := &x.statements[0]
 	if c.statement == nil || c.copy != nil || c.decision == nil || c.decision.Effect != policylang.EffectAllow || setsParameter(c.known) ||
-		c.facts.Class == policylang.ClassDDL || c.facts.Class == policylang.ClassRole || restsOnDefinitions(c) {
+		c.facts.Class == policylang.ClassDDL || c.facts.Class == policylang.ClassRole || !g.assertable(x, c, ask) {
 		return
 	}
 	s := &settled{
@@ -82,7 +82,7 @@ func (g *guard) settle(x *execution, ask *relay.Ask) {
 		shared: constantsDoNotMatter(c),
 	}
 	s.made = *x
-	s.made.bound, s.made.statements = nil, []considered{*c}
+	s.made.bound, s.made.statements, s.made.strict = nil, []considered{*c}, true
 	s.made.statements[0].number = 0
 	s.permit = s.made.permit()
 	s.permit.Memo = &s.memo
@@ -97,6 +97,19 @@ func (g *guard) settle(x *execution, ask *relay.Ask) {
 		form = form.Origin
 	}
 	g.analyses.settled[form] = s
+}
+
+// assertable reports whether what a statement rests on, if anything, can be
+// asserted each time that it runs. Guesses are counted each time, too.
+func (g *guard) assertable(x *execution, c *considered, ask *relay.Ask) bool {
+	return !restsOnDefinitions(c) || x.assertion != nil && g.asksAlong(c, ask) && c.analysis.Equality == 0
+}
+
+// holds reports whether what was made of a statement may be asserted along with
+// it, so that nobody need be asked first.
+func (g *guard) holds(s *settled, ask *relay.Ask) bool {
+	a := s.made.assertion
+	return a == nil || ask.Stage == relay.StageParse || ask.CanCheck && g.readsCommitted() && a.Fresh() && !g.making.Load()
 }
 
 // again permits a statement as it was permitted before.
@@ -116,16 +129,10 @@ func (g *guard) again(s *settled, ask *relay.Ask, now time.Time) *relay.Permit {
 	}{permit: *s.permit, execution: s.made, statement: [1]considered{s.made.statements[0]}}
 	x := &made.execution
 	x.settled, x.sql, x.bound, x.started, x.statements = s, ask.Text.SQL, ask.Bound, now, made.statement[:]
-	x.statements[0].known, x.statements[0].number = k, g.nextNumber()
+	x.statements[0].known, x.statements[0].number, x.epoch = k, g.nextNumber(), g.setting.epoch
 	made.permit.Data = x
 	g.noteEffects(k)
 	return &made.permit
-}
-
-// restsOnDefinitions reports whether an analysis rests on what somebody else may
-// replace at any time.
-func restsOnDefinitions(c *considered) bool {
-	return c.analysis != nil && len(c.analysis.Relations)+len(c.analysis.Functions) > 0
 }
 
 // constantsDoNotMatter reports whether what was made of a statement holds for

@@ -43,7 +43,8 @@ type snapshot struct {
 	builder *pgcatalog.Builder
 	mark    mark
 	horizon string
-	partial bool // columns and definitions that did not change are those of an earlier catalog
+	code    string // what codeSQL returns
+	partial bool   // columns and definitions that did not change are those of an earlier catalog
 }
 
 // load reads a catalog, taking what did not change from an earlier one.
@@ -90,6 +91,9 @@ func (s *snapshot) read(ctx context.Context, conn Querier, e earlier, database s
 		return err
 	}
 	if s.horizon, err = readHorizon(ctx, conn); err != nil {
+		return err
+	}
+	if s.code, err = readCode(ctx, conn); err != nil {
 		return err
 	}
 	changed, some, err := changedSince(ctx, conn, e)

@@ -50,8 +50,12 @@ func queries(version int, definitions, columns string) []query {
 				CASE WHEN c.relkind IN ('v', 'm') AND ` + definitions + ` THEN pg_catalog.pg_get_viewdef(c.oid) END,
 				c.xmin::text::bigint + coalesce(w.versions, 0)
 			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-			LEFT JOIN (SELECT ev_class, pg_catalog.sum(xmin::text::bigint)::bigint AS versions FROM pg_catalog.pg_rewrite GROUP BY ev_class) w
-				ON w.ev_class = c.oid
+			LEFT JOIN (SELECT relation, pg_catalog.sum(version::text::bigint)::bigint AS versions FROM (
+					SELECT ev_class, xmin FROM pg_catalog.pg_rewrite
+					UNION ALL SELECT tgrelid, xmin FROM pg_catalog.pg_trigger
+					UNION ALL SELECT polrelid, xmin FROM pg_catalog.pg_policy
+					UNION ALL SELECT inhparent, xmin FROM pg_catalog.pg_inherits) parts(relation, version) GROUP BY relation) w
+				ON w.relation = c.oid
 			WHERE c.relkind IN ` + relkinds + ` AND n.nspname !~ '^pg_toast'`, (*reader).relation},
 		{"columns", `
 			SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> '', a.attidentity <> '',

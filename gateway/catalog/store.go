@@ -19,7 +19,7 @@ type Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
 // Times of a Store.
 const (
 	checkAfter   = time.Second      // a snapshot that was compared longer ago is compared again in the background
-	maxAge       = 30 * time.Second // and longer ago than this, before it is given out
+	maxAge       = 30 * time.Second // and longer ago than this, before it is given out: Store.MaxAge
 	renewAfter   = time.Second      // a snapshot that was read longer ago may miss a name that exists
 	loadTimeout  = 90 * time.Second
 	lookTimeout  = 5 * time.Second
@@ -33,6 +33,10 @@ const (
 // not be compared for 30 s is not given out any more. It is safe for concurrent
 // use.
 type Store struct {
+	// MaxAge is for how long a snapshot is given out that could not be compared.
+	// It may be set before the store is used.
+	MaxAge time.Duration
+
 	connect Connect
 
 	mu         sync.Mutex
@@ -46,16 +50,18 @@ type Store struct {
 // entry is one database. What is not guarded by the store's lock belongs to
 // the refresh under way.
 type entry struct {
-	catalog  *pgcatalog.Catalog // guarded by the store's lock
-	checked  time.Time          // when catalog was last known to be the server's; guarded
-	read     time.Time          // when catalog was read; guarded
-	invalid  uint64             // counts Invalidate; guarded
-	flight   *flight            // the refresh under way, or nil; guarded
-	mark     mark
-	horizon  string         // of catalog's snapshot
-	markedAt uint64         // value of invalid that mark and catalog are newer than
-	conn     *pgconn.PgConn // idle between refreshes; nil if there is none
-	watch    chan *watcher  // those that are idle
+	catalog    *pgcatalog.Catalog // guarded by the store's lock
+	checked    time.Time          // when catalog was last known to be the server's; guarded
+	read       time.Time          // when catalog was read; guarded
+	invalid    uint64             // counts Invalidate; guarded
+	flight     *flight            // the refresh under way, or nil; guarded
+	mark       mark
+	horizon    string                // of catalog's snapshot
+	code       string                // of catalog's snapshot, see codeSQL; guarded
+	assertions map[string]*Assertion // of catalog, by their relations; guarded
+	markedAt   uint64                // value of invalid that mark and catalog are newer than
+	conn       *pgconn.PgConn        // idle between refreshes; nil if there is none
+	watch      chan *watcher         // those that are idle
 }
 
 // flight is one refresh that any number of callers wait for. err may be read
@@ -67,7 +73,7 @@ type flight struct {
 
 // NewStore returns a store that has read nothing yet. The caller closes it.
 func NewStore(connect Connect) *Store {
-	s := &Store{connect: connect, databases: map[string]*entry{}}
+	s := &Store{MaxAge: maxAge, connect: connect, databases: map[string]*entry{}}
 	s.running, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -110,7 +116,7 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*pgcatalog.Catal
 		return e.catalog, nil
 	}
 	f := s.refresh(database, e)
-	if current && age < maxAge {
+	if current && age < s.MaxAge {
 		defer s.mu.Unlock()
 		return e.catalog, nil
 	}
@@ -124,7 +130,7 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*pgcatalog.Catal
 		}
 		s.mu.Lock()
 		switch {
-		case e.catalog != nil && e.markedAt >= asked && time.Since(e.checked) < maxAge: // newer than every change before the call
+		case e.catalog != nil && e.markedAt >= asked && time.Since(e.checked) < s.MaxAge: // newer than every change before the call
 			defer s.mu.Unlock()
 			return e.catalog, nil
 		case f.err != nil:
@@ -149,7 +155,7 @@ func (s *Store) Current(database string) *pgcatalog.Catalog {
 	}
 	switch age := time.Since(e.checked); {
 	case age < checkAfter:
-	case age < maxAge:
+	case age < s.MaxAge:
 		s.refresh(database, e)
 	default:
 		return nil
@@ -212,8 +218,8 @@ func (s *Store) refresh(database string, e *entry) *flight {
 		if err == nil {
 			if loaded != nil {
 				s.generation++
-				e.catalog, e.mark, e.horizon = loaded.builder.Build(s.generation), loaded.mark, loaded.horizon
-				e.read = began
+				e.catalog, e.mark, e.horizon, e.code = loaded.builder.Build(s.generation), loaded.mark, loaded.horizon, loaded.code
+				e.read, e.assertions = began, nil
 			}
 			e.checked, e.markedAt = began, newerThan
 		}

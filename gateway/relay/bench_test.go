@@ -40,6 +40,7 @@ func (g *allowing) Columns(*relay.Permit, int, []relay.Field) (relay.RowRewriter
 func (g *allowing) Finished(*relay.Permit, relay.Outcome) {}
 func (g *allowing) Flush() error                          { return nil }
 func (g *allowing) Settled()                              {}
+func (g *allowing) Checked(*relay.Permit, string, bool)   {}
 func (g *allowing) Payloads() bool                        { return true }
 func (g *allowing) Stale() string                         { return "" }
 func (g *allowing) Refresh([][]string)                    {}

@@ -21,12 +21,13 @@ type clientLoop struct {
 	out        []byte // decided and not yet written upstream
 	statements *names[prepared]
 	portals    *names[portal]
-	batch      uint64 // counts Sync, Query and FunctionCall
-	unsynced   bool   // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
-	inCopy     *entry // the entry that COPY data belongs to
-	waits      bool   // for the next message, until the deadline that was set
-	leftAhead  error  // what ended the client's stream while it was watched during a hold
-	heldCause  error  // what else than a cancel request ended the last hold
+	own        *names[prepared] // the gateway's own prepared statements
+	batch      uint64           // counts Sync, Query and FunctionCall
+	unsynced   bool             // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
+	inCopy     *entry           // the entry that COPY data belongs to
+	waits      bool             // for the next message, until the deadline that was set
+	leftAhead  error            // what ended the client's stream while it was watched during a hold
+	heldCause  error            // what else than a cancel request ended the last hold
 
 	ask     Ask     // that the guard is answering
 	entries []entry // to be used
@@ -38,6 +39,7 @@ func newClientLoop(s *Session) *clientLoop {
 	c.in.most = largest
 	c.statements = newNames[prepared](s.queue, c.flush)
 	c.portals = newNames[portal](s.queue, c.flush)
+	c.own = newNames[prepared](s.queue, c.flush)
 	return c
 }
 
@@ -329,7 +331,9 @@ func (c *clientLoop) decideBind(ctx context.Context, msg *bindMessage) (*portal,
 	if err != nil {
 		return nil, nil, err
 	}
-	ask := Ask{Stage: StageBind, Text: stmt.text, Targets: targets, Bound: msg.portal.bound, CanWait: c.canWait()}
+	ask := Ask{
+		Stage: StageBind, Text: stmt.text, Targets: targets, Bound: msg.portal.bound, CanWait: c.canWait(), CanCheck: canCheck(stmt.text, targets),
+	}
 	permit, r, err := c.decide(ctx, ask)
 	if r != nil || err != nil {
 		return nil, r, err
@@ -387,7 +391,10 @@ func (c *clientLoop) execute(ctx context.Context, p piece) error {
 	if err != nil {
 		return err
 	}
-	ask := Ask{Stage: StageExecute, Text: pt.prepared.text, Targets: targets, Bound: pt.bound, Permit: pt.permit, CanWait: c.canWait()}
+	ask := Ask{
+		Stage: StageExecute, Text: pt.prepared.text, Targets: targets, Bound: pt.bound, Permit: pt.permit, CanWait: c.canWait(),
+		CanCheck: canCheck(pt.prepared.text, targets),
+	}
 	permit, r, err := c.decide(ctx, ask)
 	if err != nil {
 		return err
@@ -399,6 +406,9 @@ func (c *clientLoop) execute(ctx context.Context, p piece) error {
 	}
 	e.permit, e.portal, e.copyIn = permit, pt, copiesIn(targets)
 	c.describeFirst(pt, permit, portalName)
+	if err := c.check(permit); err != nil {
+		return err
+	}
 	for _, apply := range effects {
 		apply(e)
 	}
@@ -595,6 +605,12 @@ func reservedIn(text *Text) *refusal.Refusal {
 		}
 	}
 	return nil
+}
+
+// canCheck reports whether a text is one statement that runs nothing but itself
+// and copies nothing in.
+func canCheck(text *Text, targets []*Statement) bool {
+	return len(targets) == 1 && targets[0] == text.Statements[0] && targets[0].Effect == EffectNone && !targets[0].CopyIn
 }
 
 func copiesIn(targets []*Statement) bool {

@@ -9,8 +9,8 @@ import (
 )
 
 // Guard decides what a session may execute. The client loop calls Read,
-// Unknown, Decide, Stale and Refresh; the upstream loop calls Columns, Finished,
-// Flush, Settled and Payloads; so one of each group may run at the same time as one of the other.
+// Unknown, Decide, Stale and Refresh; the upstream loop calls Columns, Checked,
+// Finished, Flush, Settled and Payloads; so one of each group may run at the same time as one of the other.
 type Guard interface {
 	// Read analyses a text. It must not wait.
 	Read(sql string) (*Text, *refusal.Refusal)
@@ -25,6 +25,9 @@ type Guard interface {
 	// counts the statements of a text) and returns how to rewrite its rows, nil
 	// for not at all. A refusal ends the session.
 	Columns(p *Permit, index int, fields []Field) (RowRewriter, *refusal.Refusal)
+	// Checked tells what the server answered to a permit's Check: the first
+	// column of its row, or the SQLSTATE of the error by which it failed.
+	Checked(p *Permit, answer string, passed bool)
 	// Finished reports what became of a permitted statement.
 	Finished(p *Permit, o Outcome)
 	// Flush makes durable what Finished reported. It is called before the
@@ -93,6 +96,12 @@ type Ask struct {
 	Bound   *Bound       // parameters, from StageBind on
 	Permit  *Permit      // the Bind's, for StageExecute
 	CanWait bool         // a hold may wait: the session is idle and nothing runs ahead
+
+	// CanCheck says that the permit may have a Check: what an Execute runs is one
+	// statement, which copies nothing in. In front of a Query there is none: a
+	// transaction that a message of the extended protocol begins is not ended by
+	// a Query's end.
+	CanCheck bool
 }
 
 // Bound is the parameters of a Bind or FunctionCall. It is the guard's to keep.
@@ -108,10 +117,22 @@ type Permit struct {
 	Tainted bool          // errors and notices may hold protected values: they are scrubbed
 	CopyOut bool          // COPY data may pass although the permit is Fenced
 	Copy    CopyRewriter  // rewrites COPY data; nil if it passes as it is
+	Check   *Check        // asked of the server first; nil if nothing is
 	MaxRows int64         // 0: no limit
 	Timeout time.Duration // 0: no limit
 	Memo    *Memo         // of the same statement's last execution; nil without one
 	Data    any           // the guard's
+}
+
+// Check is a query that the server is asked in front of an Execute, in the
+// session itself: after the Bind, which locks what the statement reads, and in
+// the same transaction. If it fails, the server skips the execution and undoes
+// what the transaction did, and the client gets the refusal.
+type Check struct {
+	SQL     string   // one statement, the same for all checks of a session
+	Args    [][]byte // its parameters, in text
+	Fails   string   // the SQLSTATE by which it fails
+	Refusal *refusal.Refusal
 }
 
 // Memo remembers how a statement's result was described, so that it need not

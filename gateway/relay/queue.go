@@ -22,6 +22,7 @@ const (
 	entrySync
 	entryQuery
 	entryFunction
+	entryCheck // a Check's Bind, Execute and Close
 )
 
 // result says what became of a forwarded message.
@@ -48,6 +49,8 @@ type entry struct {
 	portal   *portal   // entryDescribePortal, entryExecute
 	permit   *Permit   // entryQuery, entryExecute, entryFunction
 	copyIn   bool      // may ask for COPY data
+	checks   *Permit   // entryCheck: whose Check it is
+	answer   string    // entryCheck: the first column of its row
 
 	index    int // statements of a Query that have ended
 	rows     int64

@@ -90,6 +90,8 @@ type Session struct {
 
 	status atomic.Uint32 // transaction status of the last ReadyForQuery: 'I', 'T' or 'E'
 
+	checkLost atomic.Bool // the server has forgotten the prepared statement of checks
+
 	deciding atomic.Uint32 // whether the client loop is deciding, and a cancel request came meanwhile
 
 	holdMu   sync.Mutex

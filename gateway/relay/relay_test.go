@@ -160,7 +160,9 @@ func (g *testGuard) Finished(_ *relay.Permit, o relay.Outcome) {
 	g.finished = append(g.finished, fmt.Sprintf("%d %d %s%s rows=%d", o.Index, o.Kind, o.Tag, o.SQLSTATE, o.Rows))
 }
 
-func (g *testGuard) Flush() error   { return nil }
+func (g *testGuard) Flush() error                        { return nil }
+func (g *testGuard) Checked(*relay.Permit, string, bool) {}
+
 func (g *testGuard) Payloads() bool { return !g.fenced }
 func (g *testGuard) Settled()       {}
 

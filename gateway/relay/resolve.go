@@ -37,7 +37,10 @@ func (c *clientLoop) resolve(text *Text) (targets []*Statement, effects []func(*
 			preparedHere[s.Name] = nil
 			effects = append(effects, func(e *entry) { c.statements.change(s.Name, change[prepared]{entry: e, index: i}) })
 		case EffectDeallocateAll:
-			effects = append(effects, func(e *entry) { c.statements.forgetAll(e, i) })
+			effects = append(effects, func(e *entry) {
+				c.statements.forgetAll(e, i)
+				c.own.forgetAll(e, i)
+			})
 		case EffectCloseCursor:
 			cursorsHere[s.Name] = nil
 			effects = append(effects, func(e *entry) { c.portals.change(s.Name, change[portal]{entry: e, index: i}) })

@@ -173,6 +173,8 @@ func (u *upstreamLoop) handle(p piece) error {
 		return u.answer(e, p, '3')
 	case entryDescribeStatement, entryDescribePortal:
 		return u.description(e, p)
+	case entryCheck:
+		return u.checking(e, p)
 	case entryExecute, entryQuery, entryFunction:
 		return u.execution(e, p)
 	case entrySync:
@@ -508,7 +510,13 @@ func (u *upstreamLoop) errorResponse(e *entry, p piece) error {
 		e.finished = true
 	}
 	u.stopTimer(e)
+	var changed *refusal.Refusal
+	if e.kind == entryCheck {
+		changed = u.checkFailed(e, state)
+	}
 	switch {
+	case changed != nil:
+		u.replace(changed.AppendError(nil))
 	case e.hidden && !e.shared, e.silenced:
 	case e.refused != nil && state == sqlstateStandIn && severity == "ERROR":
 		u.replace(e.refused.AppendError(nil))
@@ -525,7 +533,7 @@ func (u *upstreamLoop) errorResponse(e *entry, p piece) error {
 	case entryQuery, entryFunction, entrySync: // ReadyForQuery follows
 		e.over = false
 		return nil
-	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose:
+	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose, entryCheck:
 	}
 	u.skipped(u.queue.fail())
 	return nil
@@ -576,7 +584,7 @@ func (u *upstreamLoop) ready(e *entry, p piece) error {
 			u.done = true
 		}
 		e.finished = true
-	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose:
+	case entryParse, entryBind, entryDescribeStatement, entryDescribePortal, entryExecute, entryClose, entryCheck:
 		return u.unexpected(e, p)
 	}
 	u.skipped(u.queue.takeIgnored())

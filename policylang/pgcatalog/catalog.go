@@ -79,6 +79,9 @@ func (c *Catalog) HasSchema(name string) bool {
 	return ok
 }
 
+// Schemas visits the names of the schemas, in no particular order.
+func (c *Catalog) Schemas() iter.Seq[string] { return maps.Keys(c.schemas) }
+
 // Relation returns the relation of that OID, or nil.
 func (c *Catalog) Relation(oid uint32) *Relation { return c.relations[oid] }
 

@@ -26,6 +26,7 @@ const (
 	UndefinedName       Code = "undefined_name"
 	MaskBreach          Code = "mask_breach"
 	CatalogUnavailable  Code = "catalog_unavailable"
+	SchemaChanged       Code = "schema_changed"
 	Unparsed            Code = "unparsed"
 	Cancelled           Code = "cancelled"
 	TooLarge            Code = "too_large"
@@ -86,6 +87,7 @@ func Table() []Entry {
 		{UndefinedName, "42P01", "the statement names a relation, column, type or function that the database does not have; the SQLSTATE is PostgreSQL's own for that", ""},
 		{MaskBreach, "58000", "a result did not have the shape that masking expected; the session was ended", "Report this to the owner of the gateway."},
 		{CatalogUnavailable, "57P03", "the gateway cannot read the database's catalog, which masking needs", "Try again later; nothing was executed."},
+		{SchemaChanged, "40001", "the schema changed while a statement was about to run whose masked columns were followed by what it was before; nothing was executed", "Run it again, with the transaction that it was in."},
 		{Unparsed, "42601", "the gateway cannot read the statement as PostgreSQL would", "Check the statement's syntax."},
 		{TooLarge, "54000", "the statement is larger than the gateway's limit (--max-statement)", "Send it in smaller parts, or its data as parameters or by COPY."},
 		{MessageTooLarge, "54000", "a message is larger than the gateway's limit (--max-message); the session was ended", "Send it in smaller parts, or use COPY."},
