@@ -223,7 +223,8 @@ func (j *Journal) start() error {
 	if err := replaceFile(filepath.Join(j.cfg.Dir, verifierFile), []byte(j.cfg.Key.Verifier+"\n"), 0o644); err != nil {
 		return err
 	}
-	compressor, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	const window = 512 << 10 // what the tail holds; twice as much stays allocated
+	compressor, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(window))
 	if err != nil {
 		return fmt.Errorf("make compressor: %w", err)
 	}
