@@ -198,9 +198,9 @@ func (w *docWorld) run(t *testing.T, commands string, env ...string) string {
 }
 
 // runBlock runs a block of the document.
-func (w *docWorld) runBlock(t *testing.T, section, beginning string, env ...string) string {
+func (w *docWorld) runBlock(t *testing.T, section, beginning string) string {
 	t.Helper()
-	return w.run(t, w.named(w.block(t, section, beginning), "control"), env...)
+	return w.run(t, w.named(w.block(t, section, beginning), "control"))
 }
 
 // docProcess is a command that goes on.
