@@ -17,6 +17,7 @@ func shuttingDown() *refusal.Refusal {
 // all when the time that they are given is up.
 func (s *Server) drain() {
 	s.sessions.refuseNew()
+	s.spares.Close()
 	const look = 20 * time.Millisecond
 	deadline := time.Now().Add(s.cfg.Limits.Drain)
 	for {

@@ -75,6 +75,7 @@ type Server struct {
 	detections  detections
 	lookups     lookups
 	sessions    registry
+	spares      *upstream.Spares
 	sightings   sightings
 	revoked     atomic.Pointer[revocations]
 	connected   atomic.Int64
@@ -105,6 +106,7 @@ func New(cfg Config) *Server {
 	if age := cfg.Limits.CatalogAge; age > 0 {
 		s.catalogs.MaxAge = age
 	}
+	s.spares = upstream.NewSpares(cfg.Limits.Spares, cfg.Logger, func(n int) { cfg.Metrics.UpstreamSpares.Add(float64(n)) })
 	return s
 }
 
@@ -119,6 +121,7 @@ func (noApprovals) Use(context.Context, *approve.Request) (approve.Outcome, bool
 // over, and returns when all have ended. It closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.catalogs.Close()
+	defer s.spares.Close()
 	unsubscribe := s.cfg.Live.Subscribe(s.policyChanged)
 	defer unsubscribe()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
@@ -217,6 +220,7 @@ func (s *Server) Sessions() int { return len(s.sessions.all()) }
 
 // policyChanged looks at every live session again under a new policy.
 func (s *Server) policyChanged(_, now *livepolicy.Policy) {
+	s.spares.Drop()
 	for _, live := range s.sessions.all() {
 		if r := live.adopt(now); r != nil {
 			live.relay.End(r)

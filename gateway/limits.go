@@ -15,6 +15,7 @@ type Limits struct {
 	Idle                time.Duration // longest time without a client message while nothing runs; 0 is unlimited
 	Stuck               time.Duration // longest time that one write to a client or to the database may take; 15 min
 	Drain               time.Duration // longest time that sessions may go on once the server stops; 30 s
+	Spares              int           // connections to the database that wait for the next session of a login that repeats, for each login; 0: none
 	Message             int           // bytes of a client message that must be read whole; 64 MiB
 	CatalogAge          time.Duration // longest time that a catalog is used without having been compared with the server's; 30 s
 	Lookups             int           // comparisons of masked columns with values, for each identity in an hour; 100

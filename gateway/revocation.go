@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"reflect"
 	"strings"
 	"time"
 
@@ -37,7 +38,9 @@ func (s *Server) Revoke(list []api.Revocation) {
 			r.sessions[one.Value] = true
 		}
 	}
-	s.revoked.Store(r)
+	if before := s.revoked.Swap(r); !reflect.DeepEqual(before, r) {
+		s.spares.Drop()
+	}
 	for _, live := range s.sessions.all() {
 		if why := live.revoked(live.view.Load().subject); why != nil {
 			live.relay.End(why)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -242,7 +243,7 @@ func (s *session) adopt(policy *livepolicy.Policy) *refusal.Refusal {
 // connect logs in upstream as the identity's role.
 func (s *session) connect(ctx context.Context, client *accept.Client, policy *livepolicy.Policy) (*upstream.Conn, error) {
 	target := &policy.Program.Gateway().Upstream
-	up, err := upstream.Dial(ctx, target, upstream.Login{
+	up, spare, restock, err := s.server.spares.Dial(ctx, target, s.owner(), upstream.Login{
 		Role: s.info.Role, Database: s.info.Database, Parameters: client.Startup.Parameters,
 		Session: s.info.ID, Means: s.server.cfg.Upstream,
 	})
@@ -254,6 +255,8 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 		_ = up.Close()
 		return nil, err
 	}
+	s.server.cfg.Metrics.UpstreamLogin(spare)
+	restock()
 	if !target.SessionTable {
 		return up, nil
 	}
@@ -264,6 +267,17 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 			WithHint("Tell the owner of the gateway: postern.session in this database needs attention.")
 	}
 	return up, nil
+}
+
+// owner is whoever a spare connection is for: the session's subject as the
+// policy sees it, and whoever acts for it.
+func (s *session) owner() string {
+	v := s.view.Load()
+	owner := []string{v.policy.Program.Digest()}
+	for party := v.subject; party != nil; party = party.Actor {
+		owner = append(owner, party.Name, party.Issuer, party.ID)
+	}
+	return fmt.Sprintf("%q", owner)
 }
 
 // person is who the database is told is behind the session.

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -83,7 +82,7 @@ func Dial(ctx context.Context, target *policylang.Upstream, login Login) (*Conn,
 		return nil, err
 	}
 	lease := keep(login.Means.Vault, credential.lease)
-	c, err := hijack(ctx, conn)
+	c, err := hijack(ctx, conn, target.SessionTable)
 	if err != nil {
 		lease.release()
 		return nil, err
@@ -129,8 +128,20 @@ func withoutConfig(err error) error {
 	return err
 }
 
-// config builds pgconn's configuration with every key set, so that nothing of
-// the gateway's own environment (PGPASSWORD, ~/.pgpass, services) enters it.
+// baseConfig is pgconn's configuration with every key set, so that nothing of the
+// gateway's own environment (PGPASSWORD, ~/.pgpass, services) enters it. pgconn
+// looks for all that whenever it makes one.
+var baseConfig = sync.OnceValues(func() (*pgconn.Config, error) {
+	u := url.URL{Scheme: "postgres", Host: "localhost:5432"}
+	u.RawQuery = url.Values{
+		"sslmode": {"disable"}, "passfile": {os.DevNull}, "target_session_attrs": {"any"},
+		"user": {"nobody"}, "dbname": {"none"}, "connect_timeout": {"0"},
+		"sslcert": {""}, "sslkey": {""}, "sslrootcert": {""},
+	}.Encode()
+	return pgconn.ParseConfig(u.String())
+})
+
+// config is how pgconn is to log in.
 func config(target *policylang.Upstream, login Login, secret credential) (*pgconn.Config, error) {
 	tlsConfig, err := tlsConfig(target)
 	if err != nil {
@@ -141,16 +152,11 @@ func config(target *policylang.Upstream, login Login, secret credential) (*pgcon
 			return nil, err
 		}
 	}
-	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(target.Host, strconv.Itoa(target.Port))}
-	u.RawQuery = url.Values{
-		"sslmode": {"disable"}, "passfile": {os.DevNull}, "target_session_attrs": {"any"},
-		"user": {secret.user}, "dbname": {login.Database}, "connect_timeout": {"0"},
-		"sslcert": {""}, "sslkey": {""}, "sslrootcert": {""},
-	}.Encode()
-	cfg, err := pgconn.ParseConfig(u.String())
+	base, err := baseConfig()
 	if err != nil {
 		return nil, fmt.Errorf("configure upstream %s:%d: %w", target.Host, target.Port, err)
 	}
+	cfg := base.Copy()
 	cfg.Host, cfg.Port, cfg.User, cfg.Database = target.Host, uint16(target.Port), secret.user, login.Database
 	cfg.TLSConfig = tlsConfig
 	cfg.Fallbacks = nil
@@ -226,37 +232,35 @@ func verifyChain(roots *x509.CertPool) func([][]byte, [][]*x509.Certificate) err
 	}
 }
 
-// startedAt is when the server's process of a connection began.
-func startedAt(ctx context.Context, conn *pgconn.PgConn) (string, error) {
-	results, err := conn.Exec(ctx, startedSQL).ReadAll()
-	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
-		return "", fmt.Errorf("ask when the connection began: %w", err)
-	}
-	return string(results[0].Rows[0][0]), nil
-}
-
 // searchPathSQL names the schemas that unqualified names are looked up in.
 const searchPathSQL = "SELECT unnest(pg_catalog.current_schemas(true))"
 
-func searchPath(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
-	results, err := conn.Exec(ctx, searchPathSQL).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("read the search path: %w", err)
+// ask finds out, in one go, the search path and, if that is wanted, when the
+// server's process of a connection began.
+func ask(ctx context.Context, conn *pgconn.PgConn, wantStarted bool) (path []string, started string, err error) {
+	sql, want := searchPathSQL, 1
+	if wantStarted {
+		sql, want = sql+"; "+startedSQL, 2
 	}
-	var path []string
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil || len(results) != want {
+		return nil, "", fmt.Errorf("read the search path: %w", err)
+	}
 	for _, row := range results[0].Rows {
 		path = append(path, string(row[0]))
 	}
-	return path, nil
+	if wantStarted {
+		if len(results[1].Rows) != 1 {
+			return nil, "", errors.New("ask when the connection began: no answer")
+		}
+		started = string(results[1].Rows[0][0])
+	}
+	return path, started, nil
 }
 
 // hijack takes the connection out of pgconn's hands.
-func hijack(ctx context.Context, conn *pgconn.PgConn) (*Conn, error) {
-	path, err := searchPath(ctx, conn)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
-	}
-	started, err := startedAt(ctx, conn)
+func hijack(ctx context.Context, conn *pgconn.PgConn, wantStarted bool) (*Conn, error) {
+	path, started, err := ask(ctx, conn, wantStarted)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}

@@ -14,6 +14,7 @@ func addLimits(cmd *cobra.Command, l *gateway.Limits) {
 	flags := cmd.Flags()
 	flags.IntVar(&l.Connections, "max-connections", 1000, "connections at once, those that log in among them")
 	flags.IntVar(&l.IdentityConnections, "max-identity-connections", 250, "sessions of one identity at once")
+	flags.IntVar(&l.Spares, "spare-connections", 2, "connections to the database that wait for the next session of a login that repeats, for each login; 0 for none")
 	flags.IntVar(&l.Lookups, "max-lookups", 100, "comparisons of masked columns with values that policies allow by equality, for each identity in an hour")
 	flags.IntVar(&l.Message, "max-message", 64<<20, "`bytes` of one message of a client, but for COPY data")
 	flags.IntVar(&l.Statement.MaxBytes, "max-statement", 1<<20, "`bytes` of one text of statements")

@@ -15,6 +15,8 @@ import (
 type Gateway struct {
 	Sessions prometheus.Gauge // live sessions
 
+	UpstreamSpares prometheus.Gauge // connections to the database that wait for a session
+
 	HeldStatements prometheus.Gauge     // that wait for an approval
 	HoldSeconds    prometheus.Histogram // how long they waited
 
@@ -29,6 +31,7 @@ type Gateway struct {
 
 	connections   *prometheus.CounterVec
 	logins        *prometheus.CounterVec
+	upstream      *prometheus.CounterVec
 	refusals      *prometheus.CounterVec
 	impersonation *prometheus.CounterVec
 	statements    map[policylang.Class]map[string]prometheus.Counter
@@ -60,6 +63,7 @@ func NewGateway(in prometheus.Registerer) *Gateway {
 	s := set{in}
 	g := &Gateway{
 		Sessions:         s.gauge("postern_sessions", "Live sessions."),
+		UpstreamSpares:   s.gauge("postern_upstream_spares", "Connections to the database that are logged in and wait for the next session of the same login."),
 		HeldStatements:   s.gauge("postern_held_statements", "Statements that wait for an approval."),
 		HoldSeconds:      s.histogram("postern_hold_duration_seconds", "How long held statements waited, however it ended."),
 		StatementSeconds: s.histogram("postern_statement_duration_seconds", "From the decision about a statement to the end of its response."),
@@ -71,6 +75,7 @@ func NewGateway(in prometheus.Registerer) *Gateway {
 
 		connections:   s.counters("postern_connections_total", "Connections of clients, by what became of them: session, refused, cancel, probe, broken.", "outcome"),
 		logins:        s.counters("postern_logins_total", "Attempts to log in, by method and by result: ok, or the code of the refusal.", "method", "result"),
+		upstream:      s.counters("postern_upstream_connections_total", "Connections to the database that sessions were given: new, or spare.", "kind"),
 		refusals:      s.counters("postern_refusals_total", "Refusals of connections and statements, by the code that docs/errors.md explains.", "code"),
 		impersonation: s.counters("postern_impersonation_signs_total", "Signs that a credential is used by another than its owner, by sign.", "sign"),
 	}
@@ -102,6 +107,15 @@ func (g *Gateway) Login(method string, code refusal.Code) {
 		result = "ok"
 	}
 	g.logins.WithLabelValues(method, result).Inc()
+}
+
+// UpstreamLogin counts a connection to the database that a session was given.
+func (g *Gateway) UpstreamLogin(spare bool) {
+	kind := "new"
+	if spare {
+		kind = "spare"
+	}
+	g.upstream.WithLabelValues(kind).Inc()
 }
 
 // Refused counts a refusal of a connection or a statement.

@@ -203,7 +203,7 @@ func newGateway(dir string, upstream int, issuer string) (*gateway.Server, *evid
 		Authenticator: authenticate.New(authenticate.Config{AllowLoopbackHTTP: true, Logger: log, Issuers: func() []policylang.Issuer {
 			return live.Current().Program.Gateway().Issuers
 		}}),
-		Limits: gateway.Limits{Connections: 20_000, IdentityConnections: 20_000},
+		Limits: gateway.Limits{Connections: 20_000, IdentityConnections: 20_000, Spares: 2}, // as the flags have it
 		Accept: accept.Config{AllowPlaintext: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{accept.ALPN}}},
 	}), journal, nil
 }
