@@ -688,8 +688,8 @@ func TestEvidence(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"denied  LOGIN deny refused 28000",
 		"denied ana DROP DATABASE deny refused 42501",
+		"denied ana LOGIN deny refused 28000",
 		"session_end ana    completed ",
 		"session_start ana    ",
 		"statement ana SELECT allow completed ",
