@@ -196,7 +196,7 @@ func eachMember(dec *json.Decoder, f func(name string) error) error {
 		if err != nil {
 			return err
 		}
-		if err := f(name.(string)); err != nil { //nolint:forcetypeassert // an object's keys are strings
+		if err := f(name.(string)); err != nil { //nolint:errcheck // an object's keys are strings
 			return err
 		}
 	}
