@@ -74,6 +74,9 @@ func (e expectation) check(claims map[string]any) *Error {
 	if _, event := claims["events"]; event {
 		return refuse(CodeTokenType, "the token is a security event, such as a logout token")
 	}
+	if _, bound := claims["cnf"]; bound { // RFC 9449, section 7.2: such a token is not taken as a bearer
+		return refuse(CodeTokenType, "the token of %q is bound to a key (cnf, RFC 7800), and a password does not prove that its sender has that", e.issuer)
+	}
 	if subject, _ := claims["sub"].(string); subject == "" {
 		return refuse(CodeMalformed, "the token has no subject")
 	}

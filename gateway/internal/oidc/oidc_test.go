@@ -351,6 +351,7 @@ func TestVerifyClaims(t *testing.T) {
 		{name: "too long a life", changes: map[string]any{"exp": at(24*time.Hour + time.Second)}, want: oidc.CodeLifetime},
 		{name: "too long a life, nearly over", changes: map[string]any{"iat": at(-48 * time.Hour), "exp": at(time.Minute)}, want: oidc.CodeLifetime},
 
+		{name: "bound to a key", changes: map[string]any{"cnf": map[string]any{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}, want: oidc.CodeTokenType},
 		{name: "no subject", changes: map[string]any{"sub": nil}, want: oidc.CodeMalformed},
 		{name: "empty subject", changes: map[string]any{"sub": ""}, want: oidc.CodeMalformed},
 		{name: "id is a number", changes: map[string]any{"jti": 7}, want: oidc.CodeMalformed},
