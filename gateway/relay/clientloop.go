@@ -24,6 +24,7 @@ type clientLoop struct {
 	own        *names[prepared] // the gateway's own prepared statements
 	batch      uint64           // counts Sync, Query and FunctionCall
 	unsynced   bool             // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
+	asked      *entry           // what the next ReadyForQuery answers, if nothing was sent behind it; else nil
 	inCopy     *entry           // the entry that COPY data belongs to
 	waits      bool             // for the next message, until the deadline that was set
 	leftAhead  error            // what ended the client's stream while it was watched during a hold
@@ -221,13 +222,13 @@ func (c *clientLoop) query(ctx context.Context, p piece) error {
 	}
 	if r != nil {
 		c.refuse(e, r, func(id string) { c.out = appendDeniedQuery(c.out, id) })
-		c.endBatch()
+		c.endBatch(e)
 		return nil
 	}
 	c.start(e)
 	c.queue.push(e)
 	c.out = append(c.out, p.data...)
-	c.endBatch()
+	c.endBatch(e)
 	return c.expectCopy(e)
 }
 
@@ -450,9 +451,10 @@ func (c *clientLoop) closeName(p piece) error {
 }
 
 func (c *clientLoop) sync(p piece) error {
-	c.queue.push(c.newEntry(entrySync))
+	e := c.newEntry(entrySync)
+	c.queue.push(e)
 	c.out = append(c.out, p.data...)
-	c.endBatch()
+	c.endBatch(e)
 	c.unsynced = false
 	return nil
 }
@@ -481,7 +483,7 @@ func (c *clientLoop) function(ctx context.Context, p piece) error {
 		c.queue.push(e)
 		c.out = append(c.out, p.data...)
 	}
-	c.endBatch()
+	c.endBatch(e)
 	return nil
 }
 
@@ -501,7 +503,7 @@ func (c *clientLoop) newEntry(kind entryKind) *entry {
 func (c *clientLoop) forward(e *entry, p piece) {
 	c.queue.push(e)
 	c.out = append(c.out, p.data...)
-	c.unsynced = true
+	c.unsynced, c.asked = true, nil
 }
 
 // refuse queues an entry for a message that stands in for a refused one.
@@ -510,7 +512,9 @@ func (c *clientLoop) refuse(e *entry, r *refusal.Refusal, standIn func(id string
 	e.refused = withID(r, id)
 	c.queue.push(e)
 	standIn(id)
-	c.unsynced = c.unsynced || e.kind == entryParse
+	if e.kind == entryParse {
+		c.unsynced, c.asked = true, nil
+	}
 }
 
 // start sets the timer of an execution whose time is limited.
@@ -527,7 +531,9 @@ func (c *clientLoop) start(e *entry) {
 	})
 }
 
-func (c *clientLoop) endBatch() {
+// endBatch begins another batch behind a message that ReadyForQuery answers.
+func (c *clientLoop) endBatch(by *entry) {
+	c.asked = by
 	c.batch++
 	const manyPortals = 64
 	if len(c.portals.slots) > manyPortals && c.status.Load() == 'I' && !c.queue.busy() {

@@ -8,13 +8,17 @@ import (
 // ownStatement names the gateway's own query.
 const ownStatement = reservedPrefix + "_path"
 
-// refresh asks the server what the guard wants to know of the session, so that the next text is analysed as the server will read it. It runs in the
-// extended protocol under reserved names, because a simple Query would destroy
+// refresh asks the server what the guard wants to know of the session, so that
+// the next text is analysed as the server will read it. It runs in the extended
+// protocol under reserved names, because a simple Query would destroy
 // the client's unnamed statement and end its batch.
 func (c *clientLoop) refresh(context.Context) error {
 	sql := c.cfg.Guard.Stale()
 	if sql == "" {
 		return nil
+	}
+	if err := c.resynced(); err != nil {
+		return err
 	}
 	var rows [][]string
 	var last *entry
@@ -98,4 +102,22 @@ func appendEmpty(dst []byte, typ byte) []byte { return append(dst, typ, 0, 0, 0,
 // field is at position at.
 func putLength(dst []byte, at int) {
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at))
+}
+
+// resynced notes that the server is not skipping to the next Sync, if that is so
+// because it has answered a Query: our own question may then have a Sync of its
+// own. Without one, it would have the server skip what comes next if it fails.
+func (c *clientLoop) resynced() error {
+	if !c.unsynced || c.asked == nil {
+		return nil
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	r, open := c.queue.await(c.asked)
+	if !open {
+		return errSessionOver
+	}
+	c.unsynced = r == skipped
+	return nil
 }
