@@ -345,9 +345,10 @@ func (w *docWorld) issuerDown(t *testing.T) {
 		_, err := pgx.Connect(t.Context(), conninfo)
 		return err != nil && strings.Contains(err.Error(), "the token can't be checked now: its issuer does not answer")
 	})
-	if log := w.orders.output.String(); !strings.Contains(log, "code=token_issuer_unreachable") || !strings.Contains(log, w.provider.URL) {
-		t.Errorf("the gateway's log does not say which issuer it is:\n%s", log)
-	}
+	eventually(t, "the gateway's log says which issuer it is", func() bool {
+		log := w.orders.output.String()
+		return strings.Contains(log, "code=token_issuer_unreachable") && strings.Contains(log, w.provider.URL)
+	})
 	if out, err := w.shell(t, "postern psql orders -- -XAtc 'SELECT session_user'"); err != nil || out != "ana\n" {
 		t.Errorf("a credential of the control plane, which knows the issuer's keys: %v\n%s", err, out)
 	}
