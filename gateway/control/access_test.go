@@ -44,16 +44,17 @@ func TestRoles(t *testing.T) {
 		"PUT /v1/bundles/sha256:0":      authors,
 		"DELETE /v1/bundles/sha256:0":   authors,
 
-		"GET /v1/gateways":                  readers,
-		"GET /v1/gateways/gw/release":       readers + " gateway:gw",
-		"GET /v1/gateways/gw/releases":      readers + " gateway:gw",
-		"POST /v1/gateways/gw/releases":     authors,
-		"GET /v1/gateways/gw/instances":     readers + " gateway:gw",
-		"POST /v1/gateways/gw/instances/i1": "gateway:gw",
-		"POST /v1/gateways/gw/approvals":    "gateway:gw",
-		"POST /v1/gateways/gw/grants":       "gateway:gw",
-		"GET /v1/gateways/gw/revocations":   "auditor admin gateway:gw",
-		"POST /v1/revocations":              "admin",
+		"GET /v1/gateways":                    readers,
+		"GET /v1/gateways/gw/release":         readers + " gateway:gw",
+		"GET /v1/gateways/gw/releases":        readers + " gateway:gw",
+		"POST /v1/gateways/gw/releases":       authors,
+		"GET /v1/gateways/gw/instances":       readers + " gateway:gw",
+		"POST /v1/gateways/gw/instances/i1":   "gateway:gw",
+		"DELETE /v1/gateways/gw/instances/i1": "gateway:gw",
+		"POST /v1/gateways/gw/approvals":      "gateway:gw",
+		"POST /v1/gateways/gw/grants":         "gateway:gw",
+		"GET /v1/gateways/gw/revocations":     "auditor admin gateway:gw",
+		"POST /v1/revocations":                "admin",
 
 		// Admitted to look; TestWhoSeesApprovals and TestWhoMayApprove say more.
 		"GET /v1/approvals": "viewer author approver auditor admin gateway:gw gateway:other a subject",
@@ -292,6 +293,15 @@ func TestGatewaysAndInstances(t *testing.T) {
 	gateways := into[api.GatewayList](t, b.do(viewer, "GET /v1/gateways", nil)).Gateways
 	if len(gateways) != 2 || gateways[0].Name != "drafted" || gateways[0].Live != nil || gateways[1].Live == nil || gateways[1].Instances != 2 {
 		t.Errorf("gateways %+v", gateways)
+	}
+	// One that has ended is listed no more; only its own gateway says so.
+	b.want(b.do(viewer, "DELETE /v1/gateways/gw/instances/i2", nil), http.StatusForbidden, api.CodeForbidden)
+	b.want(b.do(b.token(api.GatewayRole("other")), "DELETE /v1/gateways/gw/instances/i2", nil), http.StatusForbidden, api.CodeForbidden)
+	for range 2 {
+		b.want(b.do(gateway, "DELETE /v1/gateways/gw/instances/i2", nil), http.StatusNoContent, "")
+	}
+	if left := into[api.InstanceList](t, b.do(viewer, "GET /v1/gateways/gw/instances", nil)).Instances; len(left) != 1 || left[0].Instance != "i1" {
+		t.Errorf("instances %+v after one has ended", left)
 	}
 	b.clock.Advance(2 * time.Minute)
 	if gateways := into[api.GatewayList](t, b.do(viewer, "GET /v1/gateways", nil)).Gateways; gateways[1].Instances != 0 {

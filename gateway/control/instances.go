@@ -39,3 +39,12 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request, _ *caller) error
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
+
+// leave forgets an instance that has ended: nobody is to wait for it.
+func (s *Server) leave(w http.ResponseWriter, r *http.Request, _ *caller) error {
+	if err := s.store.ForgetInstance(r.Context(), r.PathValue("gateway"), r.PathValue("instance")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

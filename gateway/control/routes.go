@@ -58,6 +58,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/gateways/{gateway}/releases", roles: authors, limit: bundle.MaxReleaseSize, handle: s.publish},
 		{pattern: "GET /v1/gateways/{gateway}/instances", roles: readers, gateway: true, handle: s.listInstances},
 		{pattern: "POST /v1/gateways/{gateway}/instances/{instance}", gateway: true, limit: api.MaxBody, handle: s.report},
+		{pattern: "DELETE /v1/gateways/{gateway}/instances/{instance}", gateway: true, handle: s.leave},
 		{pattern: "GET /v1/gateways/{gateway}/revocations", roles: []api.Role{api.RoleAuditor}, gateway: true, handle: s.listRevocations},
 		{pattern: "POST /v1/gateways/{gateway}/approvals", gateway: true, limit: api.MaxApprovalBody, handle: s.requestApproval},
 		{pattern: "POST /v1/gateways/{gateway}/grants", gateway: true, limit: api.MaxBody, handle: s.useApproval},

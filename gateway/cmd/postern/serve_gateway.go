@@ -174,8 +174,9 @@ func (f *gatewayFlags) open(common *commonFlags, client *controlclient.Client, k
 	return h, nil
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, and then until what runs has ended.
 func (h *gatewayHalf) run(ctx context.Context) error {
+	defer h.leave()
 	h.log.LogAttrs(ctx, slog.LevelInfo, "the gateway is listening", slog.String("gateway", h.flags.name), slog.String("address", h.listener.Addr().String()))
 	run, ctx := errgroup.WithContext(ctx)
 	run.Go(func() error { h.live.Run(ctx); return nil })
@@ -223,6 +224,22 @@ func identifyBy(ctx context.Context, auth *authenticate.Authenticator, live *liv
 		return nil, err
 	}
 	return policy.Program.Identify(claims, time.Now())
+}
+
+// leaveTime bounds how long the end of a gateway waits to be told.
+const leaveTime = 2 * time.Second
+
+// leave has nobody wait for this instance any more: a release that is
+// published now is acknowledged without it.
+func (h *gatewayHalf) leave() {
+	if h.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	if err := h.client.Leave(ctx, h.flags.name, h.instance); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelDebug, "tell the control plane that this instance ends", slog.Any("error", err))
+	}
 }
 
 const reportInterval = 10 * time.Second

@@ -61,6 +61,12 @@ func (c *Client) Report(ctx context.Context, gateway, instance string, h api.Hea
 	return err
 }
 
+// Leave says that an instance of a gateway has ended.
+func (c *Client) Leave(ctx context.Context, gateway, instance string) error {
+	_, err := c.json(ctx, call{method: http.MethodDelete, path: path("v1", "gateways", gateway, "instances", instance)}, nil, nil)
+	return err
+}
+
 // Live returns the live release of a gateway if its revision is higher than
 // after, for which it waits, and nil if there is none.
 func (c *Client) Live(ctx context.Context, gateway string, after uint64, wait time.Duration) (*api.Release, error) {

@@ -34,6 +34,12 @@ func (s *Store) ForgetInstances(ctx context.Context, since time.Time) error {
 	return err
 }
 
+// ForgetInstance removes an instance, if there is one.
+func (s *Store) ForgetInstance(ctx context.Context, gateway, instance string) error {
+	_, err := s.w.ExecContext(ctx, "DELETE FROM instances WHERE gateway = $1 AND instance = $2", gateway, instance)
+	return err
+}
+
 // Gateways returns every gateway that a draft, a release or an instance
 // names, sorted, with its live release and the number of instances that
 // reported since.
