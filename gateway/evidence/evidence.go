@@ -48,7 +48,7 @@
 //	 0  4  CRC-32C (Castagnoli) of bytes 4 to 71 and the payload as stored
 //	 4  4  length of the payload as stored
 //	 8  1  kind: 1 segment, 2 records, 3 block, 4 checkpoint
-//	 9  1  codec: 0 plain, 1 zstd
+//	 9  1  codec: 0 plain, 1 zstd (RFC 8878), 2 Snappy (its block format)
 //	10  2  zero
 //	12  4  count of records
 //	16  8  seq of the first record; of a checkpoint, the number of blocks
@@ -61,7 +61,8 @@
 // time. A records frame holds lines of JSON, each ended by a newline: for each
 // record its public line and, if it has one, its private line. When a segment is
 // closed, after SegmentBytes (before compression) or SegmentAge, and its frames
-// are small, it is written anew with large ones; no line changes.
+// are small or there is time for it, it is written anew with large ones, which
+// compress better; no line changes.
 //
 // The tail is two halves of 512 KiB. A half is a sequence of frames from its
 // start. A frame of the tail is a header of 24 bytes, numbers big-endian, and

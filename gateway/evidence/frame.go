@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -27,8 +28,9 @@ const (
 type codec byte
 
 const (
-	codecPlain codec = 0
-	codecZstd  codec = 1
+	codecPlain  codec = 0
+	codecZstd   codec = 1 // small: of segments that were written anew
+	codecSnappy codec = 2 // fast: of segments that are being written
 )
 
 // frameHeaderSize is the length of a frame's header. Numbers are big-endian.
@@ -49,7 +51,7 @@ const (
 	maxLine    = 4 << 20              // longest line of a record
 	frameSplit = 4 << 20              // records are split over frames above this
 	maxPayload = frameSplit + maxLine // longest payload, decompressed
-	zstdAbove  = 4 << 10              // shorter payloads are stored plain: compressing them costs more than it saves
+	packAbove  = 4 << 10              // shorter payloads are stored plain: compressing them costs more than it saves
 )
 
 // frameHeader is a frame's header. In frames other than frameRecords the
@@ -97,7 +99,7 @@ func parseFrameHeader(b []byte) (h frameHeader, crc uint32, err error) {
 		from: int64(binary.BigEndian.Uint64(b[24:])), to: int64(binary.BigEndian.Uint64(b[32:])),
 		root: tlog.Hash(b[40:72]),
 	}
-	if h.kind < frameSegment || h.kind > frameCheckpoint || h.codec > codecZstd || b[10] != 0 || b[11] != 0 || h.length > maxPayload {
+	if h.kind < frameSegment || h.kind > frameCheckpoint || h.codec > codecSnappy || b[10] != 0 || b[11] != 0 || h.length > maxPayload {
 		return frameHeader{}, 0, errFrame
 	}
 	return h, crc, nil
@@ -204,10 +206,23 @@ func (f *frameReader) payload(h *frameHeader, crc uint32, head []byte, r io.Read
 	if got := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, f.stored); got != crc {
 		return nil, errChecksum
 	}
-	if h.codec == codecPlain {
+	return f.unpack(h.codec)
+}
+
+// unpack returns the stored payload as it was before it was compressed.
+func (f *frameReader) unpack(c codec) (plain []byte, err error) {
+	switch c {
+	case codecPlain:
 		return f.stored, nil
+	case codecZstd:
+		plain, err = f.zstd.DecodeAll(f.stored, f.plain[:0])
+	case codecSnappy:
+		n, tooLong := s2.DecodedLen(f.stored)
+		if tooLong != nil || n > maxPayload {
+			return nil, errFrame
+		}
+		plain, err = s2.Decode(f.plain[:cap(f.plain)], f.stored)
 	}
-	plain, err := f.zstd.DecodeAll(f.stored, f.plain[:0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errFrame, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/posternhq/postern/gateway/evidence"
@@ -16,6 +17,9 @@ func FuzzSegment(f *testing.F) {
 	cfg := config(f, journalDir(f))
 	j := open(f, cfg)
 	appendMoved(f, j, statement(1))
+	long := statement(2)
+	long.SQL = strings.Repeat("SELECT 1; ", 600) // is compressed
+	appendMoved(f, j, long)
 	if err := j.Abandon(); err != nil {
 		f.Fatal(err)
 	}

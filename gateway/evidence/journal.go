@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -146,7 +148,7 @@ type frameWriter struct {
 	leaves []pendingRecord
 	tree   tree
 	leaf   *leafHasher
-	zstd   *zstd.Encoder
+	zstd   *zstd.Encoder // nil: Snappy is used
 	packed []byte
 }
 
@@ -223,12 +225,7 @@ func (j *Journal) start() error {
 	if err := replaceFile(filepath.Join(j.cfg.Dir, verifierFile), []byte(j.cfg.Key.Verifier+"\n"), 0o644); err != nil {
 		return err
 	}
-	const window = 512 << 10 // what the tail holds; twice as much stays allocated
-	compressor, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(window))
-	if err != nil {
-		return fmt.Errorf("make compressor: %w", err)
-	}
-	j.w.zstd, j.w.leaf = compressor, newLeafHasher()
+	j.w.leaf = newLeafHasher()
 	recovered, err := j.resume(nil)
 	if err != nil {
 		return err
@@ -454,11 +451,21 @@ func (w *frameWriter) appendFrame(lines []byte, begin int, records []batchRecord
 		h.from, h.to = min(h.from, r.at), max(h.to, r.at)
 	}
 	h.root = w.tree.root()
-	if len(lines) > zstdAbove {
-		w.packed = w.zstd.EncodeAll(lines, w.packed[:0])
-		h.codec, lines = codecZstd, w.packed
+	if len(lines) > packAbove {
+		h.codec, lines = w.pack(lines)
 	}
 	w.buf = appendFrame(w.buf, h, lines)
+}
+
+// pack compresses lines.
+func (w *frameWriter) pack(lines []byte) (codec, []byte) {
+	if w.zstd != nil {
+		w.packed = w.zstd.EncodeAll(lines, w.packed[:0])
+		return codecZstd, w.packed
+	}
+	w.packed = slices.Grow(w.packed[:0], s2.MaxEncodedLen(len(lines)))
+	w.packed = s2.EncodeSnappy(w.packed[:cap(w.packed)], lines)
+	return codecSnappy, w.packed
 }
 
 // put writes frames to the segment. The caller holds j.file.

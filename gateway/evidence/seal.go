@@ -74,8 +74,8 @@ func (j *Journal) nextSeq() uint64 {
 	return j.seq
 }
 
-// sealNow seals what is pending and, if that closed a segment of small frames,
-// compacts it.
+// sealNow seals what is pending and, if that closed a segment that should be
+// compacted, does that.
 func (j *Journal) sealNow() {
 	closed, compact, err := j.sealAndRotate(false)
 	j.logFailure("seal evidence", err)
@@ -91,9 +91,13 @@ func (j *Journal) logFailure(what string, err error) {
 	}
 }
 
-// compactBelow is the mean length of a closed segment's frames, in bytes, below
-// which it compresses so much better with larger ones that it is rewritten.
-const compactBelow = 64 << 10
+// A closed segment is compacted if its frames are shorter than this on average,
+// in bytes, or if records came no faster than this, a second: then there is time
+// for it.
+const (
+	compactBelow = 64 << 10
+	compactRate  = 2000
+)
 
 // sealAndRotate seals what is pending and closes the segment if it is full or
 // old, or, if force says so, holds any record. It returns the seq with which
@@ -110,9 +114,10 @@ func (j *Journal) sealAndRotate(force bool) (closed uint64, compact bool, err er
 	}
 	j.file.Lock()
 	first := j.w.first
-	full := force || j.w.size >= j.cfg.SegmentBytes || j.cfg.Clock().Sub(j.w.opened) >= j.cfg.SegmentAge
+	age := j.cfg.Clock().Sub(j.w.opened)
+	full := force || j.w.size >= j.cfg.SegmentBytes || age >= j.cfg.SegmentAge
 	full = full && j.sealed.Load() >= first
-	compact = j.w.size < j.w.frames*compactBelow
+	compact = j.w.size < j.w.frames*compactBelow || float64(j.w.moved-first) <= compactRate*age.Seconds()
 	j.file.Unlock()
 	if !full {
 		return 0, false, nil
