@@ -300,7 +300,7 @@ func (w *docWorld) endsBy(t *testing.T, what string, end func()) {
 	in := installation{cluster: w.database}
 	said := make(chan string, 1)
 	go func() {
-		out, _ := w.shell(t, "postern psql orders -- -Xc 'SELECT pg_sleep(120)'")
+		out, _ := w.shell(t, "postern psql orders -- -X -v VERBOSITY=verbose -c 'SELECT pg_sleep(120)'")
 		said <- out
 	}()
 	eventually(t, "the statement runs", func() bool { return in.sleeping(t) == 1 })
@@ -309,7 +309,7 @@ func (w *docWorld) endsBy(t *testing.T, what string, end func()) {
 	select {
 	case out := <-said:
 		t.Logf("%s: the session ended %v after the command was started", what, time.Since(began).Round(time.Millisecond))
-		if !strings.Contains(out, "FATAL") || !strings.Contains(out, "revoked") && !strings.Contains(out, "was ended at its identity provider") || !strings.Contains(out, "HINT:  Sign in again") {
+		if !strings.Contains(out, "FATAL:  57P01:") || !strings.Contains(out, "revoked") && !strings.Contains(out, "was ended at its identity provider") || !strings.Contains(out, "HINT:  Sign in again") {
 			t.Errorf("%s: psql prints\n%s", what, out)
 		}
 	case <-time.After(30 * time.Second):

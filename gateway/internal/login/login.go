@@ -35,6 +35,7 @@ type Login struct {
 	CA       string           `json:"ca,omitempty"` // PEM file of its authorities
 	Issuer   api.SignInIssuer `json:"issuer"`
 	Gateway  string           `json:"gateway,omitempty"` // used unless another is named
+	Subject  string           `json:"subject,omitempty"` // of the ID token
 	IDToken  string           `json:"id_token"`
 	Refresh  string           `json:"refresh_token,omitempty"`
 	Expires  time.Time        `json:"expires_at"` // the ID token's
@@ -141,6 +142,9 @@ func Renew(ctx context.Context, l *Login, now time.Time, client *http.Client) (*
 	if err != nil {
 		return nil, err
 	}
+	if l.Subject != "" && fresh.Subject != l.Subject { // OpenID Connect Core 1.0, section 12.2
+		return nil, fmt.Errorf("sign in: the issuer %s renewed the login as that of somebody else; run: postern login", l.Issuer.URL)
+	}
 	fresh.Control, fresh.CA, fresh.Gateway, fresh.SignedIn = l.Control, l.CA, l.Gateway, l.SignedIn
 	if fresh.Refresh == "" {
 		fresh.Refresh = l.Refresh
@@ -161,7 +165,7 @@ func (p *Provider) login(ctx context.Context, token *oauth2.Token, nonce string)
 	if verified.Nonce != nonce && nonce != "" {
 		return nil, fmt.Errorf("sign in: the ID token of %s is not the one that was asked for", p.issuer.URL)
 	}
-	return &Login{Issuer: p.issuer, IDToken: raw, Refresh: token.RefreshToken, Expires: verified.Expiry, SignedIn: time.Now()}, nil
+	return &Login{Issuer: p.issuer, Subject: verified.Subject, IDToken: raw, Refresh: token.RefreshToken, Expires: verified.Expiry, SignedIn: time.Now()}, nil
 }
 
 // failed says what an issuer refused, without what it was sent.

@@ -190,6 +190,13 @@ func TestRenew(t *testing.T) {
 	if err != nil || fresh.IDToken == l.IDToken || !fresh.Expires.After(time.Now()) || fresh.Control != l.Control {
 		t.Fatalf("%v, it expires at %v", err, fresh.Expires)
 	}
+	if fresh.Subject != "ana" {
+		t.Errorf("it is the login of %q", fresh.Subject)
+	}
+	fresh.Subject, fresh.Expires = "ben", time.Now().Add(-time.Minute)
+	if _, err := login.Renew(t.Context(), fresh, time.Now(), http.DefaultClient); err == nil || !strings.Contains(err.Error(), "somebody else") {
+		t.Errorf("a login that becomes another's: %v", err)
+	}
 	l.Refresh = "not one"
 	if _, err := login.Renew(t.Context(), l, time.Now(), http.DefaultClient); !errors.Is(err, login.ErrExpired) {
 		t.Errorf("got %v, want ErrExpired", err)
