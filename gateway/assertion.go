@@ -16,7 +16,7 @@ import (
 
 // An analysis rests on definitions that somebody else may change at any time.
 // So the server is asked, before what was analysed runs, whether they are still
-// those of the catalog: see docs/adr/0003-definitions-are-asserted-in-the-transaction.md.
+// those of the catalog: see docs/adr/0008-definitions-are-asserted-in-the-transaction.md.
 //
 // Where it can be, the question goes along with the statement, in front of it
 // and in its transaction. It fails the statement if the answer is no. So that a
@@ -94,10 +94,20 @@ func (x *execution) check() *relay.Check {
 	if x.assertion == nil {
 		return nil
 	}
-	return &relay.Check{
-		SQL: catalog.AssertionSQL, Args: x.assertion.Args(x.strict), Fails: catalog.ChangedSQLSTATE,
-		Refusal: refusal.New(refusal.SchemaChanged, "the schema has just been changed, and columns are masked for you"),
+	q := x.assertion.Question(x.strict)
+	return &relay.Check{Name: q.Name, SQL: q.SQL, Args: q.Args, Fails: catalog.ChangedSQLSTATE, Refusal: errSchemaChanged}
+}
+
+var errSchemaChanged = refusal.New(refusal.SchemaChanged, "the schema has just been changed, and columns are masked for you")
+
+// check is what the server is asked along with a settled execution, made anew
+// when something else must be asked.
+func (s *settled) check() *relay.Check {
+	if a := s.made.assertion; a != nil && a.Known() != s.known {
+		s.known = a.Known()
+		s.permit.Check = s.made.check()
 	}
+	return s.permit.Check
 }
 
 // Checked notes what the server answered.
@@ -105,8 +115,7 @@ func (g *guard) Checked(p *relay.Permit, answer string, passed bool) {
 	x, ok := p.Data.(*execution)
 	switch {
 	case !ok || x.assertion == nil:
-	case passed && answer == catalog.ReadCommitted:
-		x.assertion.Held()
+	case passed && x.assertion.Held(answer):
 		g.committed.Store(x.epoch)
 	default:
 		g.committed.Store(0)

@@ -22,6 +22,7 @@ type settled struct {
 
 	made   execution       // but for what differs each time
 	permit *relay.Permit   // for a Bind, which runs none of it
+	known  *string         // the snapshot by which the permit's Check asks
 	memo   relay.Memo      // of the upstream loop
 	plan   *planned        // of the upstream loop; nil until it is made
 	record evidence.Record // but for what differs each time
@@ -130,7 +131,7 @@ func (g *guard) again(s *settled, ask *relay.Ask, now time.Time) *relay.Permit {
 	x := &made.execution
 	x.settled, x.sql, x.bound, x.started, x.statements = s, ask.Text.SQL, ask.Bound, now, made.statement[:]
 	x.statements[0].known, x.statements[0].number, x.epoch = k, g.nextNumber(), g.setting.epoch
-	made.permit.Data = x
+	made.permit.Data, made.permit.Check = x, s.check()
 	g.noteEffects(k)
 	return &made.permit
 }

@@ -30,16 +30,20 @@ import (
 // Sessions share assertions, and what is known of when one last held.
 type Assertion struct {
 	catalog          *pgcatalog.Catalog
-	relations, names string // as arrays
-	want             string
-	held             atomic.Int64 // when it last did, in nanoseconds since 1970
+	relations, names []string
+	want             string // what the server must find
+	literal          string // the whole question, without parameters
+
+	held     atomic.Int64           // when it last did, in nanoseconds since 1970
+	snapshot atomic.Pointer[string] // in which it last did; nil if not known
+	moving   atomic.Bool            // others commit between one question and the next
 }
 
 // ChangedSQLSTATE is the SQLSTATE by which an assertion fails:
 // division_by_zero.
 const ChangedSQLSTATE = "22012"
 
-// ReadCommitted is what an assertion answers in a transaction whose statements
+// ReadCommitted is the isolation of a transaction whose statements
 // see what others have committed. In any other it can tell nothing: it looks at
 // the system catalogs as they were when the transaction began, and the server
 // itself does not.
@@ -69,26 +73,102 @@ func readCode(ctx context.Context, conn Querier) (string, error) {
 }
 
 // relationsSQL is an expression for the versions of relations, and the
-// relations of their names. %s are conditions on OIDs and on names.
+// relations of their names. @oids and @names are arrays.
 const relationsSQL = `(SELECT pg_catalog.concat_ws(':', pg_catalog.sum(v.n), pg_catalog.sum(v.version::pg_catalog.text::pg_catalog.int8)) FROM (
-	SELECT 1, xmin FROM pg_catalog.pg_class WHERE oid @oids
-	UNION ALL SELECT 1, xmin FROM pg_catalog.pg_attribute WHERE attrelid @oids AND attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT attisdropped
-	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_rewrite WHERE ev_class @oids
-	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_trigger WHERE tgrelid @oids
-	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_policy WHERE polrelid @oids
-	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_inherits WHERE inhparent @oids
-	UNION ALL SELECT 1, oid::pg_catalog.text::pg_catalog.xid FROM pg_catalog.pg_class WHERE relname @names
+	SELECT 1, xmin FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) ANY (@oids)
+	UNION ALL SELECT 1, xmin FROM pg_catalog.pg_attribute
+		WHERE attrelid OPERATOR(pg_catalog.=) ANY (@oids) AND attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT attisdropped
+	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_rewrite WHERE ev_class OPERATOR(pg_catalog.=) ANY (@oids)
+	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_trigger WHERE tgrelid OPERATOR(pg_catalog.=) ANY (@oids)
+	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_policy WHERE polrelid OPERATOR(pg_catalog.=) ANY (@oids)
+	UNION ALL SELECT 0, xmin FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) ANY (@oids)
+	UNION ALL SELECT 1, oid::pg_catalog.text::pg_catalog.xid FROM pg_catalog.pg_class WHERE relname OPERATOR(pg_catalog.=) ANY (@names)
 		AND relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog."char" AND relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,p,f,S,c}'::pg_catalog."char"[])
 	) v(n, version))`
 
-// AssertionSQL is the query of every assertion, for [Assertion.Args]. Its row
-// has one column: the transaction's isolation level.
-var AssertionSQL = `SELECT pg_catalog.current_setting('transaction_isolation') WHERE 1 OPERATOR(pg_catalog.=) (1 OPERATOR(pg_catalog./) CASE
+// snapshotSQL is an expression for what a statement sees of what others have
+// committed; "-" where the text does not tell all of it.
+const snapshotSQL = `CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+	THEN pg_catalog.pg_current_snapshot()::pg_catalog.text ELSE '-' END`
+
+// askSQL is the query of an assertion: it answers with the snapshot and the
+// transaction's isolation level, unless @holds is false. Of transactions that are
+// not READ COMMITTED a strict assertion is false, and others are not looked at.
+const askSQL = `SELECT pg_catalog.concat_ws(' ', ` + snapshotSQL + `, pg_catalog.current_setting('transaction_isolation'))
+	WHERE 1 OPERATOR(pg_catalog.=) (1 OPERATOR(pg_catalog./) CASE
 	WHEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) '` + ReadCommitted + `'
-	THEN CASE WHEN $1::pg_catalog.bool THEN 0 ELSE 1 END
-	WHEN pg_catalog.concat_ws('|', ` + codeSQL + `, ` +
-	strings.NewReplacer("@oids", "OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.oid[])", "@names", "OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])").Replace(relationsSQL) +
-	`) OPERATOR(pg_catalog.=) $2::pg_catalog.text THEN 1 ELSE 0 END)`
+	THEN CASE WHEN @strict THEN 0 ELSE 1 END
+	WHEN @holds THEN 1 ELSE 0 END)`
+
+// wholeSQL is the condition that nothing has changed.
+const wholeSQL = `pg_catalog.concat_ws('|', ` + codeSQL + `, ` + relationsSQL + `) OPERATOR(pg_catalog.=) @want`
+
+// quietSQL is the condition that nobody has committed anything since an
+// assertion held, or that it still holds: the text in $3 is run only then.
+const quietSQL = snapshotSQL + ` OPERATOR(pg_catalog.=) $2::pg_catalog.text OR pg_catalog.query_to_xml($3::pg_catalog.text, true, false, '') IS NOT NULL`
+
+// Question is how an assertion is put to a server.
+type Question struct {
+	Name string // of the SQL, unique to it
+	SQL  string
+	Args [][]byte // its parameters, in text
+}
+
+// Question returns how to put the assertion. A strict one also fails in a
+// transaction that is not [ReadCommitted].
+func (a *Assertion) Question(strict bool) Question {
+	if known := a.Known(); known != nil {
+		return Question{Name: "quiet", SQL: quietQuestion, Args: [][]byte{strconv.AppendBool(nil, strict), []byte(*known), []byte(a.literal)}}
+	}
+	return a.whole(strict)
+}
+
+var quietQuestion = strings.NewReplacer("@strict", "$1::pg_catalog.bool", "@holds", quietSQL).Replace(askSQL)
+
+// Known returns the snapshot in which the assertion held last, nil if it is not
+// known or others commit all the time. As long as it is the same, so are
+// questions.
+func (a *Assertion) Known() *string {
+	if a.moving.Load() {
+		return nil
+	}
+	return a.snapshot.Load()
+}
+
+// whole puts an assertion with as many parameters as there are relations, in
+// steps: the server then plans it once, and not for each list anew.
+func (a *Assertion) whole(strict bool) Question {
+	n := 1
+	for n < max(len(a.relations), len(a.names)) {
+		n *= 2
+	}
+	args := [][]byte{strconv.AppendBool(nil, strict), []byte(a.want)}
+	var oids, names []string
+	for i := range n {
+		oid, name := "0", ""
+		if i < len(a.relations) {
+			oid = a.relations[i]
+		}
+		if i < len(a.names) {
+			name = a.names[i]
+		}
+		args = append(args, []byte(oid), []byte(name))
+		oids = append(oids, "$"+strconv.Itoa(2*i+3)+"::pg_catalog.oid")
+		names = append(names, "$"+strconv.Itoa(2*i+4)+"::pg_catalog.name")
+	}
+	sql := written("$1::pg_catalog.bool", "$2::pg_catalog.text", oids, names)
+	return Question{Name: "whole" + strconv.Itoa(n), SQL: sql, Args: args}
+}
+
+// written writes the whole question.
+func written(strict, want string, oids, names []string) string {
+	condition := strings.NewReplacer(
+		"@want", want,
+		"@oids", "ARRAY["+strings.Join(oids, ", ")+"]::pg_catalog.oid[]",
+		"@names", "ARRAY["+strings.Join(names, ", ")+"]::pg_catalog.name[]",
+	).Replace(wholeSQL)
+	return strings.NewReplacer("@strict", strict, "@holds", condition).Replace(askSQL)
+}
 
 // Assert returns the assertion that what an analysis by a catalog rests on has
 // not changed: the relations, of which it leaves out those that the catalog does
@@ -118,8 +198,21 @@ func (s *Store) Assert(database string, cat *pgcatalog.Catalog, relations []uint
 // maxAssertions bounds how many assertions are kept of one catalog.
 const maxAssertions = 10_000
 
-// Held says that an assertion holds.
-func (a *Assertion) Held() { a.held.Store(time.Now().UnixNano()) }
+// Held says that an assertion held, with the server's answer. It reports whether
+// the transaction was READ COMMITTED: in others the answer says nothing.
+func (a *Assertion) Held(answer string) bool {
+	snapshot, level, _ := strings.Cut(answer, " ")
+	if level != ReadCommitted {
+		return false
+	}
+	a.held.Store(time.Now().UnixNano())
+	known := a.snapshot.Load()
+	a.moving.Store(snapshot == "-" || known != nil && *known != snapshot)
+	if snapshot != "-" && (known == nil || *known != snapshot) {
+		a.snapshot.Store(&snapshot)
+	}
+	return true
+}
 
 // Fresh reports whether an assertion held within the last second.
 func (a *Assertion) Fresh() bool { return time.Now().UnixNano()-a.held.Load() < int64(time.Second) }
@@ -134,7 +227,8 @@ func (s *Store) Failed(database string, a *Assertion) {
 }
 
 func newAssertion(cat *pgcatalog.Catalog, code string, relations []uint32) *Assertion {
-	var oids, names []string
+	a := &Assertion{catalog: cat}
+	var oids, names []string // as literals
 	var rows, sum uint64
 	for _, oid := range relations {
 		r := cat.Relation(oid)
@@ -143,18 +237,21 @@ func newAssertion(cat *pgcatalog.Catalog, code string, relations []uint32) *Asse
 		}
 		rows += 1 + uint64(len(r.Columns))
 		sum += r.Version + r.ColumnsVersion
+		a.relations = append(a.relations, strconv.FormatUint(uint64(oid), 10))
 		oids = append(oids, strconv.FormatUint(uint64(oid), 10))
-		if quoted := quoteElement(r.Name); !slices.Contains(names, quoted) {
-			names = append(names, quoted)
+		if !slices.Contains(a.names, r.Name) {
+			a.names = append(a.names, r.Name)
+			names = append(names, "'"+strings.ReplaceAll(r.Name, "'", "''")+"'")
 			n, total := called(cat, r.Name)
 			rows, sum = rows+n, sum+total
 		}
 	}
-	want := code + "|"
+	a.want = code + "|"
 	if rows > 0 {
-		want += strconv.FormatUint(rows, 10) + ":" + strconv.FormatUint(sum, 10)
+		a.want += strconv.FormatUint(rows, 10) + ":" + strconv.FormatUint(sum, 10)
 	}
-	return &Assertion{catalog: cat, relations: array(oids), names: array(names), want: want}
+	a.literal = written("true", "'"+a.want+"'", oids, names)
+	return a
 }
 
 // called counts the relations of a name, and sums their OIDs.
@@ -166,18 +263,4 @@ func called(cat *pgcatalog.Catalog, name string) (n, sum uint64) {
 		}
 	}
 	return n, sum
-}
-
-// Args are the parameters of AssertionSQL, in text. A strict assertion also
-// fails in a transaction that is not [ReadCommitted].
-func (a *Assertion) Args(strict bool) [][]byte {
-	return [][]byte{strconv.AppendBool(nil, strict), []byte(a.want), []byte(a.relations), []byte(a.names)}
-}
-
-// array writes elements, which are quoted if they must be, as an array.
-func array(elements []string) string { return "{" + strings.Join(elements, ",") + "}" }
-
-// quoteElement quotes an element of an array.
-func quoteElement(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }

@@ -10,7 +10,8 @@ import (
 
 // watcher is a connection that is asked for versions.
 type watcher struct {
-	conn *pgconn.PgConn // nil until it is needed
+	conn     *pgconn.PgConn // nil until it is needed
+	prepared map[string]bool
 }
 
 // watchersPerDatabase bounds how many sessions look at a time.
@@ -36,8 +37,6 @@ func closeWatchers(idle chan *watcher) {
 	}
 }
 
-const assertionStatement = "assertion"
-
 // Same reports whether an assertion holds. It asks the server, on a connection
 // of its own.
 func (s *Store) Same(ctx context.Context, database string, a *Assertion) (bool, error) {
@@ -60,7 +59,6 @@ func (s *Store) Same(ctx context.Context, database string, a *Assertion) (bool, 
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:
-		a.Held()
 		return true, nil
 	case errors.As(err, &pg) && pg.Code == ChangedSQLSTATE:
 		return false, nil
@@ -79,11 +77,20 @@ func (w *watcher) look(ctx context.Context, connect Connect, database string, a 
 		if err := run(ctx, conn, "SET default_transaction_isolation = '"+ReadCommitted+"'", nil); err != nil {
 			return err
 		}
-		if _, err := conn.Prepare(ctx, assertionStatement, AssertionSQL, nil); err != nil {
+		w.prepared = map[string]bool{}
+	}
+	q := a.whole(true)
+	if !w.prepared[q.Name] {
+		if _, err := w.conn.Prepare(ctx, q.Name, q.SQL, nil); err != nil {
 			return err
 		}
+		w.prepared[q.Name] = true
 	}
-	return w.conn.ExecPrepared(ctx, assertionStatement, a.Args(true), nil, nil).Read().Err
+	result := w.conn.ExecPrepared(ctx, q.Name, q.Args, nil, nil).Read()
+	if result.Err == nil && len(result.Rows) == 1 {
+		a.Held(string(result.Rows[0][0]))
+	}
+	return result.Err
 }
 
 func (w *watcher) close() {

@@ -6,31 +6,36 @@ import (
 	"github.com/posternhq/postern/gateway/internal/refusal"
 )
 
-// checkStatement names the prepared statement of checks, and their portal.
-const checkStatement = reservedPrefix + "_check"
+// checkPrefix begins the names of the prepared statements of checks, and of
+// their portals.
+const checkPrefix = reservedPrefix + "_check_"
 
-// check asks the server a permit's Check. It is prepared once a session, or
+// check asks the server a permit's Check. Each SQL is prepared once a session, or
 // again when the client has had all prepared statements forgotten.
 func (c *clientLoop) check(p *Permit) error {
 	if p.Check == nil {
 		return nil
 	}
-	known, err := c.own.lookup(checkStatement, c.batch)
+	if c.checkLost.Swap(false) {
+		c.own = newNames[prepared](c.Session.queue, c.flush)
+	}
+	name := checkPrefix + p.Check.Name
+	known, err := c.own.lookup(name, c.batch)
 	if err != nil {
 		return err
 	}
-	if c.checkLost.Swap(false) || known == nil {
+	if known == nil {
 		c.queue.push(&entry{kind: entryClose, batch: c.batch, hidden: true, shared: true})
-		c.out = appendClose(c.out, 'S', checkStatement)
+		c.out = appendClose(c.out, 'S', name)
 		e := &entry{kind: entryParse, batch: c.batch, hidden: true, shared: true}
-		c.own.change(checkStatement, change[prepared]{entry: e, value: &prepared{}})
+		c.own.change(name, change[prepared]{entry: e, value: &prepared{}})
 		c.queue.push(e)
-		c.out = appendText(c.out, 'P', checkStatement, p.Check.SQL, true)
+		c.out = appendText(c.out, 'P', name, p.Check.SQL, true)
 	}
 	c.queue.push(&entry{kind: entryCheck, batch: c.batch, hidden: true, shared: true, checks: p})
-	c.out = appendBoundTexts(c.out, checkStatement, p.Check.Args)
-	c.out = appendExecute(c.out, checkStatement)
-	c.out = appendClose(c.out, 'P', checkStatement)
+	c.out = appendBoundTexts(c.out, name, p.Check.Args)
+	c.out = appendExecute(c.out, name)
+	c.out = appendClose(c.out, 'P', name)
 	c.unsynced = true
 	return nil
 }

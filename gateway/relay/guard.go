@@ -129,7 +129,8 @@ type Permit struct {
 // the same transaction. If it fails, the server skips the execution and undoes
 // what the transaction did, and the client gets the refusal.
 type Check struct {
-	SQL     string   // one statement, the same for all checks of a session
+	Name    string   // of the SQL, which differs with it
+	SQL     string   // one statement
 	Args    [][]byte // its parameters, in text
 	Fails   string   // the SQLSTATE by which it fails
 	Refusal *refusal.Refusal

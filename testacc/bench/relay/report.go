@@ -134,8 +134,8 @@ and the proxy share them. Postern enforces a policy of a hundred rules, masks tw
 identity of the unmasked rows, and records every statement; the others enforce nothing. Everything speaks plaintext. A bare
 relay is two goroutines that copy bytes. Streams are of %d MB.
 
-In the masked rows columns are masked for the identity. Then the gateway asks the server, before each statement, whether
-the relations that the statement names are still what they were: a query of its own for each transaction.
+In the masked rows columns are masked for the identity. Then the gateway asks the server along with each statement whether
+the definitions that the statement rests on are still what they were: a query more in each transaction, but no round trip.
 
 ### Throughput
 
