@@ -17,8 +17,12 @@ func (c *clientLoop) refresh(context.Context) error {
 	if sql == "" {
 		return nil
 	}
-	if err := c.resynced(); err != nil {
+	if err := c.awaitStatus(); err != nil {
 		return err
+	}
+	if c.failed() {
+		c.cfg.Guard.Refresh(nil) // only what ends the transaction would be answered
+		return nil
 	}
 	var rows [][]string
 	var last *entry
@@ -104,20 +108,36 @@ func putLength(dst []byte, at int) {
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at))
 }
 
-// resynced notes that the server is not skipping to the next Sync, if that is so
-// because it has answered a Query: our own question may then have a Sync of its
-// own. Without one, it would have the server skip what comes next if it fails.
-func (c *clientLoop) resynced() error {
-	if !c.unsynced || c.asked == nil {
+// awaitStatus waits, where our own question would go without a Sync of its own,
+// for what was sent ahead of it and tells the status of the transaction: if the
+// question fails, the server skips what the client sends next. Behind a Query
+// that was answered, the question may have its Sync.
+func (c *clientLoop) awaitStatus() error {
+	if !c.unsynced {
+		return nil
+	}
+	last := c.queue.lastOf(entryQuery, entryFunction, entrySync)
+	if last == nil {
+		last = c.asked
+	}
+	if last == nil {
 		return nil
 	}
 	if err := c.flush(); err != nil {
 		return err
 	}
-	r, open := c.queue.await(c.asked)
+	r, open := c.queue.await(last)
 	if !open {
 		return errSessionOver
 	}
-	c.unsynced = r == skipped
+	if last == c.asked {
+		c.unsynced = r == skipped
+	}
 	return nil
+}
+
+// failed reports whether the session is in a failed transaction, and nothing was
+// sent that could end it.
+func (c *clientLoop) failed() bool {
+	return c.status.Load() == 'E' && !c.executed && c.queue.lastOf(entryExecute, entryQuery, entryFunction, entrySync) == nil
 }

@@ -275,13 +275,16 @@ func (q *queue) executing() bool {
 	return false
 }
 
-// running reports whether a statement was sent that has not ended.
-func (q *queue) running() bool {
+// lastOf returns the newest entry of these kinds that is queued, nil if none is.
+func (q *queue) lastOf(kinds ...entryKind) *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.ContainsFunc(q.entries[q.head:], func(e *entry) bool {
-		return e.kind == entryExecute || e.kind == entryQuery || e.kind == entryFunction
-	})
+	for _, e := range slices.Backward(q.entries[q.head:]) {
+		if slices.Contains(kinds, e.kind) {
+			return e
+		}
+	}
+	return nil
 }
 
 // markTimedOut notes that an entry's time is up, unless it has ended.

@@ -253,7 +253,8 @@ func (s *Session) Cancel(ctx context.Context) error {
 	// What is being decided has not come to the server, which would ignore a
 	// request that comes before it. What was sent ahead of it may be a Bind that
 	// takes long.
-	if !s.queue.running() && s.deciding.CompareAndSwap(decidingNow, decidingCancelled) && !s.queue.busy() {
+	running := s.queue.lastOf(entryExecute, entryQuery, entryFunction) != nil
+	if !running && s.deciding.CompareAndSwap(decidingNow, decidingCancelled) && !s.queue.busy() {
 		return nil
 	}
 	return s.cfg.Upstream.Cancel(ctx)
