@@ -69,6 +69,7 @@ type releaseModel struct {
 	Revision           types.Int64    `tfsdk:"revision"`
 	Changes            types.List     `tfsdk:"changes"`
 	Acknowledged       types.Bool     `tfsdk:"acknowledged"`
+	SigningKeyID       types.String   `tfsdk:"signing_key_id"`
 	Canary             types.Object   `tfsdk:"canary"`
 	SigningKey         types.String   `tfsdk:"signing_key_wo"`
 	SigningKeyVersion  types.Int64    `tfsdk:"signing_key_wo_version"`
@@ -152,6 +153,10 @@ func (r *releaseResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Computed:            true,
 				MarkdownDescription: "Whether the gateways said that they enforce the bundle. It is false after an apply that gave up waiting; the next one waits again.",
 			},
+			"signing_key_id": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "Id of the key that signed the last release of this resource. Where the provider signs with another one, the bundle is released again.",
+			},
 		},
 		Blocks: map[string]schema.Block{
 			"timeouts": timeouts.Block(ctx, timeouts.Opts{
@@ -198,6 +203,7 @@ func (r *releaseResource) Create(ctx context.Context, req resource.CreateRequest
 	}
 	if live.Bundle == plan.Bundle.ValueString() {
 		r.released(ctx, &plan, live, live.Bundle, &resp.Diagnostics)
+		plan.SigningKeyID = r.ours(live)
 	} else if signer := r.session.signerOf(ctx, req.Config, &resp.Diagnostics); !r.publish(ctx, &plan, live.Bundle, signer, &resp.Diagnostics) {
 		return
 	}
@@ -230,6 +236,7 @@ func (r *releaseResource) Read(ctx context.Context, req resource.ReadRequest, re
 	}
 	if state.Bundle.IsNull() {
 		state.imported(live.Bundle)
+		state.SigningKeyID = r.ours(live)
 	}
 	state.LiveBundle = types.StringValue(live.Bundle)
 	state.Predecessor = types.StringValue(live.Predecessor)
@@ -312,7 +319,26 @@ func (r *releaseResource) ImportState(ctx context.Context, req resource.ImportSt
 // publishes reports whether an update has something to release: another bundle
 // than is live, or the same with another key.
 func (m *releaseModel) publishes(state releaseModel) bool {
-	return !m.Bundle.Equal(state.LiveBundle) || !m.SigningKeyVersion.Equal(state.SigningKeyVersion)
+	return !m.Bundle.Equal(state.LiveBundle) || !m.SigningKeyVersion.Equal(state.SigningKeyVersion) || !m.SigningKeyID.Equal(state.SigningKeyID)
+}
+
+// ours is the key that signed a release which this resource takes over, null if
+// it is not the provider's: what somebody else has signed is left alone.
+func (r *releaseResource) ours(live client.Release) types.String {
+	key := signedBy(live)
+	if r.session.signer == nil || key.ValueString() != r.session.signer.PublicKey().ID() {
+		return types.StringNull()
+	}
+	return key
+}
+
+// signedBy is the id of the key that signed a release.
+func signedBy(live client.Release) types.String {
+	u, err := bundle.InspectUnverified(live.Signed)
+	if err != nil {
+		return types.StringNull()
+	}
+	return types.StringValue(u.KeyID)
 }
 
 // publish signs and publishes plan.Bundle, provided that expected is live, and
@@ -367,6 +393,7 @@ func (r *releaseResource) released(ctx context.Context, plan *releaseModel, live
 	plan.LiveBundle = types.StringValue(live.Bundle)
 	plan.Predecessor = types.StringValue(live.Predecessor)
 	plan.Revision = types.Int64Value(int64(live.Revision))
+	plan.SigningKeyID = signedBy(live)
 	if plan.Changes.IsUnknown() {
 		plan.Changes = r.changes(ctx, before, plan.Bundle.ValueString(), diags)
 	}

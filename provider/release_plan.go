@@ -63,7 +63,7 @@ func (m *releaseModel) planPublish(predecessor string) {
 	if predecessor != "" {
 		m.Predecessor = types.StringValue(predecessor)
 	}
-	m.Revision = types.Int64Unknown()
+	m.Revision, m.SigningKeyID = types.Int64Unknown(), types.StringUnknown()
 	m.Changes = types.ListUnknown(types.StringType)
 	m.Acknowledged = types.BoolValue(true)
 }
@@ -94,6 +94,7 @@ func (r *releaseResource) planCreate(ctx context.Context, plan *releaseModel, di
 }
 
 func (r *releaseResource) planUpdate(ctx context.Context, plan *releaseModel, state releaseModel, diags *diag.Diagnostics) {
+	plan.SigningKeyID = r.nextKey(*plan, state)
 	if !plan.publishes(state) {
 		plan.LiveBundle, plan.Predecessor, plan.Revision, plan.Changes = state.LiveBundle, state.Predecessor, state.Revision, state.Changes
 		plan.Acknowledged = types.BoolValue(true)
@@ -109,6 +110,16 @@ func (r *releaseResource) planUpdate(ctx context.Context, plan *releaseModel, st
 	}
 	plan.Changes = r.changes(ctx, live, plan.Bundle.ValueString(), diags)
 	r.announce(*plan, diags)
+}
+
+// nextKey is the key that an update should have signed with. Another key of the
+// provider's takes the last one's place; a write-only key has a version for
+// that; and what this resource has not signed it leaves alone.
+func (r *releaseResource) nextKey(plan, state releaseModel) types.String {
+	if r.session == nil || r.session.signer == nil || state.SigningKeyID.IsNull() || !plan.SigningKeyVersion.IsNull() {
+		return state.SigningKeyID
+	}
+	return types.StringValue(r.session.signer.PublicKey().ID())
 }
 
 // mayReplace reports whether a first release may replace what is live, and says

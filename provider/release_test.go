@@ -194,8 +194,26 @@ func TestReleaseFirstAdoptsItsOwn(t *testing.T) {
 	ours := p.upload("statement.read_only")
 	p.l.control.Release("orders", ours, p.l.other, "")
 	p.mustPublish(ours, nil)
+	p.mustPublish(ours, nil)
 	if n := p.l.control.Revisions("orders"); n != 1 {
 		t.Errorf("%d releases, want 1", n)
+	}
+}
+
+// With another key of the provider's the bundle is released again: gateways may
+// trust the old one no more. What somebody else has signed is left alone.
+func TestReleaseKeyRotation(t *testing.T) {
+	p := newPublisher(t)
+	digest := p.upload("statement.read_only")
+	p.mustPublish(digest, nil)
+	p.l.key = newKey(t, "next")
+	p.protocol = p.l.protocol(t)
+	for range 2 { // the second time there is nothing to do
+		p.mustPublish(digest, nil)
+	}
+	live, key := p.l.control.Live("orders"), text(t, p.release.value, "signing_key_id")
+	if live.Revision != 2 || live.Bundle != digest || key != p.l.key.PublicKey().ID() {
+		t.Errorf("live is revision %d of %s, signed by %s", live.Revision, live.Bundle, key)
 	}
 }
 
