@@ -121,7 +121,7 @@ func (g *guard) Unknown(command string) *relay.Statement { return opaque(command
 // opaque returns a statement of which nothing is known: only a rule that
 // allows everything allows it, and nobody with masks may run it.
 func opaque(command, sql string) *relay.Statement {
-	return &relay.Statement{Data: &known{facts: &policylang.Facts{
+	return &relay.Statement{Exits: true, Data: &known{facts: &policylang.Facts{
 		Text: sql, Command: command, Commands: []string{command}, Class: policylang.ClassFunction, Opaque: true, Limit: -1,
 	}}}
 }
@@ -154,6 +154,8 @@ func describeStatement(st *statement.Statement) *relay.Statement {
 		}
 	case statement.Copy:
 		out.CopyIn = st.Session.Value == "in"
+	case statement.Commit, statement.Rollback, statement.RollbackTo, statement.PrepareTransaction:
+		out.Exits = true
 	default:
 	}
 	return out

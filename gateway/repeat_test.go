@@ -75,8 +75,10 @@ func TestRepeatedStatement(t *testing.T) {
 		{name: "the catalog", rule: deny("statement.reads('later.*')"), before: "SET search_path = later, public", change: func(r *repeating) {
 			r.execElsewhere("CREATE TABLE later.carts (id int, item text)")
 		}},
-		{name: "the text, where a rule reads it", rule: deny("statement.text.contains('= 2')"), change: func(*repeating) {},
-			then: "SELECT item FROM carts WHERE id = 2"},
+		{
+			name: "the text, where a rule reads it", rule: deny("statement.text.contains('= 2')"), change: func(*repeating) {},
+			then: "SELECT item FROM carts WHERE id = 2",
+		},
 	}
 	ctx := context.Background()
 	err := shared.cluster.Exec(ctx, "postgres", `CREATE SCHEMA later AUTHORIZATION ben; CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.carts (id int, item text);

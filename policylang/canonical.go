@@ -196,7 +196,8 @@ func eachMember(dec *json.Decoder, f func(name string) error) error {
 		if err != nil {
 			return err
 		}
-		if err := f(name.(string)); err != nil { //nolint:errcheck // an object's keys are strings
+		key, _ := name.(string) // an object's keys are strings
+		if err := f(key); err != nil {
 			return err
 		}
 	}

@@ -27,8 +27,8 @@ func mapTail(f *os.File) (tailFile, error) {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO) {
 		return nil, fmt.Errorf("allocate %d bytes: %w", size, err)
 	}
-	if err != nil { // a file system that does not know how
-		return &writtenTail{File: f}, nil
+	if err != nil {
+		return &writtenTail{File: f}, nil //nolint:nilerr // a file system that does not know how
 	}
 	mem, err := syscall.Mmap(int(f.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {

@@ -17,7 +17,7 @@ func (c *clientLoop) check(p *Permit) error {
 		return nil
 	}
 	if c.checkLost.Swap(false) {
-		c.own = newNames[prepared](c.Session.queue, c.flush)
+		c.own = newNames[prepared](c.queue, c.flush)
 	}
 	name := checkPrefix + p.Check.Name
 	known, err := c.own.lookup(name, c.batch)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ type clientLoop struct {
 	own        *names[prepared] // the gateway's own prepared statements
 	batch      uint64           // counts Sync, Query and FunctionCall
 	unsynced   bool             // extended-query messages were forwarded since the last Sync: the server may be skipping to the next
-	executed   bool             // … and an Execute among them
+	exited     bool             // … and among them may be the end of a failed transaction
 	asked      *entry           // what the next ReadyForQuery answers, if nothing was sent behind it; else nil
 	inCopy     *entry           // the entry that COPY data belongs to
 	waits      bool             // for the next message, until the deadline that was set
@@ -416,7 +417,7 @@ func (c *clientLoop) execute(ctx context.Context, p piece) error {
 	}
 	c.start(e)
 	c.forward(e, p)
-	c.executed = true
+	c.exited = c.exited || slices.ContainsFunc(targets, func(s *Statement) bool { return s.Exits })
 	return c.expectCopy(e)
 }
 
@@ -535,7 +536,7 @@ func (c *clientLoop) start(e *entry) {
 
 // endBatch begins another batch behind a message that ReadyForQuery answers.
 func (c *clientLoop) endBatch(by *entry) {
-	c.asked, c.executed = by, false
+	c.asked, c.exited = by, false
 	c.batch++
 	const manyPortals = 64
 	if len(c.portals.slots) > manyPortals && c.status.Load() == 'I' && !c.queue.busy() {

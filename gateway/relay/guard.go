@@ -72,6 +72,7 @@ type Statement struct {
 	Name   string     // for Effect
 	Inner  *Statement // for EffectPrepare and EffectDeclare
 	CopyIn bool       // it is a COPY FROM STDIN
+	Exits  bool       // it may end a transaction that has failed
 	Data   any        // the guard's
 }
 

@@ -139,5 +139,5 @@ func (c *clientLoop) awaitStatus() error {
 // failed reports whether the session is in a failed transaction, and nothing was
 // sent that could end it.
 func (c *clientLoop) failed() bool {
-	return c.status.Load() == 'E' && !c.executed && c.queue.lastOf(entryExecute, entryQuery, entryFunction, entrySync) == nil
+	return c.status.Load() == 'E' && !c.exited && c.queue.lastOf(entryQuery, entryFunction, entrySync) == nil
 }

@@ -101,11 +101,12 @@ var (
 	prepareRE = regexp.MustCompile(`(?i)^prepare (\w+) as (.*)$`)
 	declareRE = regexp.MustCompile(`(?i)^declare (\w+) cursor (?:with hold )?for (.*)$`)
 	wordRE    = regexp.MustCompile(`(?i)^(execute|fetch all in|deallocate|close) (\w+)$`)
+	exitRE    = regexp.MustCompile(`(?i)^(commit|end|rollback|abort|prepare transaction)`)
 	copyRE    = regexp.MustCompile(`(?i)^copy .* from stdin`)
 )
 
 func testStatement(sql string) *relay.Statement {
-	s := &relay.Statement{Data: sql, CopyIn: copyRE.MatchString(sql)}
+	s := &relay.Statement{Data: sql, CopyIn: copyRE.MatchString(sql), Exits: exitRE.MatchString(sql)}
 	if m := prepareRE.FindStringSubmatch(sql); m != nil {
 		s.Effect, s.Name, s.Inner = relay.EffectPrepare, m[1], testStatement(m[2])
 	}
@@ -129,7 +130,7 @@ func testStatement(sql string) *relay.Statement {
 }
 
 func (g *testGuard) Unknown(command string) *relay.Statement {
-	return &relay.Statement{Data: "unknown " + command + " forbidden"}
+	return &relay.Statement{Data: "unknown " + command + " forbidden", Exits: true}
 }
 
 func (g *testGuard) Decide(ctx context.Context, ask *relay.Ask) (*relay.Permit, *refusal.Refusal) {

@@ -52,7 +52,7 @@ func (c *Compiler) quick(env *environment, expr string) *Condition {
 		return nil
 	}
 	if t := c.template(templateKey{env.kind, skeleton}); t != nil {
-		return t.condition(env, expr, strs)
+		return t.condition(env, strs)
 	}
 	return nil
 }

@@ -151,10 +151,10 @@ func hasProgram(n node) bool {
 	return false
 }
 
-// condition makes the condition of the expression with the same skeleton and
+// condition makes the condition of an expression with the same skeleton and
 // these strings, straight from the template. It returns nil if that cannot be
 // done, or if something may be wrong with the expression.
-func (t *template) condition(env *environment, expr string, strs []token) *Condition {
+func (t *template) condition(env *environment, strs []token) *Condition {
 	if t.conjuncts == nil || !t.cheap(strs) {
 		return nil
 	}
