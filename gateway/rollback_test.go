@@ -31,13 +31,13 @@ func TestRollbackAfterSearchPath(t *testing.T) {
 	if err := exec("ROLLBACK"); err != nil {
 		t.Errorf("ROLLBACK: %v", err)
 	}
-	if err := exec("SELECT item FROM carts WHERE id = 1"); err != nil {
+	if err := exec("SELECT relname FROM pg_class LIMIT 1"); err != nil {
 		t.Errorf("then: %v", err)
 	}
 	fail() // in one batch, what follows the ROLLBACK runs by the path as it is then
 	batch := &pgconn.Batch{}
 	batch.ExecParams("ROLLBACK", nil, nil, nil, nil)
-	batch.ExecParams("SELECT item FROM carts WHERE id = 1", nil, nil, nil, nil)
+	batch.ExecParams("SELECT relname FROM pg_class LIMIT 1", nil, nil, nil, nil)
 	results, err := conn.ExecBatch(t.Context(), batch).ReadAll()
 	if err != nil || len(results) != 2 || len(results[1].Rows) == 0 {
 		t.Errorf("ROLLBACK and SELECT in one batch: %d results, %v", len(results), err)

@@ -17,7 +17,7 @@ import (
 const (
 	vulnerable       = "github.com/jackc/pgproto3/v2"
 	vulnerableMethod = vulnerable + ".(*DataRow).Decode"
-	control          = vulnerable + ".(*Parse).Decode" // what the gateway does use
+	control          = vulnerable + ".(*ParameterStatus).Decode" // what the gateway does use
 )
 
 // TestDataRowDecodeIsUnreachable backs the statement of postern.openvex.json
