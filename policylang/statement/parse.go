@@ -2,6 +2,7 @@ package statement
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/internal/ast"
@@ -59,12 +60,41 @@ func (r *root) grow() {
 	switch {
 	case r.node != nil:
 	case r.wire != "":
-		r.node, _ = ast.Decode(r.wire) // which was decoded once before
+		if r.node = takeLast(r); r.node == nil {
+			r.node, _ = ast.Decode(r.wire) // which was decoded once before
+		}
 	case check(r.text, r.lim) == nil:
 		if nodes, err := parseNodes(r.text); err == nil && len(nodes) == 1 {
 			r.node = nodes[0]
 		}
 	}
+}
+
+// last is the tree that was read last: who asks for a tree, most often asks as
+// soon as its text was read.
+var last atomic.Pointer[lastTree]
+
+type lastTree struct {
+	root *root
+	node *ast.Node
+}
+
+// maxLast bounds the wire form of the tree that is kept as the last, in bytes.
+const maxLast = 64 << 10
+
+func keepLast(r *root, node *ast.Node) {
+	if len(r.wire) <= maxLast {
+		last.Store(&lastTree{root: r, node: node})
+	}
+}
+
+// takeLast returns the tree of a root if it is the last, nil otherwise.
+func takeLast(r *root) *ast.Node {
+	if l := last.Load(); l != nil && l.root == r {
+		last.CompareAndSwap(l, nil)
+		return l.node
+	}
+	return nil
 }
 
 // Parse reads a text of any number of statements. The error is nil or an
@@ -103,6 +133,7 @@ func parse(sql string, l Limits) (*Tree, int, *Error) {
 		text, offset := rawText(sql, raw)
 		tree.Statements[i] = read(node, text, offset, l)
 		*tree.Statements[i].root = root{wire: raw.Wire, text: text, lim: l}
+		keepLast(tree.Statements[i].root, node)
 	}
 	return tree, size, nil
 }
