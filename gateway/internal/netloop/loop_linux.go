@@ -46,7 +46,7 @@ type item struct {
 // keeps its processor while it waits; the others have what they had.
 func Start() (*Loops, error) {
 	l := &Loops{}
-	for range max(1, runtime.GOMAXPROCS(0)-int(reserved.Load())-1) {
+	for range max(1, ownProcessors()-1) {
 		loop, err := newLoop()
 		if err != nil {
 			l.Close()
@@ -60,11 +60,24 @@ func Start() (*Loops, error) {
 }
 
 // reserved is how many processors the loops of this process have added.
-var reserved atomic.Int32
+var reserved struct {
+	mu sync.Mutex
+	n  int // guarded by mu
+}
 
-func reserve(n int32) {
-	reserved.Add(n)
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + int(n))
+// reserve adds processors for loops, or takes them away.
+func reserve(n int) {
+	reserved.mu.Lock()
+	defer reserved.mu.Unlock()
+	reserved.n += n
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+}
+
+// ownProcessors returns how many there are without those of loops.
+func ownProcessors() int {
+	reserved.mu.Lock()
+	defer reserved.mu.Unlock()
+	return runtime.GOMAXPROCS(0) - reserved.n
 }
 
 func newLoop() (*Loop, error) {
@@ -132,18 +145,18 @@ func (l *Loop) run() {
 
 // wait waits for sockets, unless there is something else to do.
 func (l *Loop) wait(events []syscall.EpollEvent) int {
-	timeout := 0
+	idle := false
 	if len(l.paused) == 0 {
 		l.asleep.Store(true)
 		l.mu.Lock()
-		if len(l.inbox) == 0 {
-			timeout = -1
-		}
+		idle = len(l.inbox) == 0
 		l.mu.Unlock()
 	}
-	n := waitHeld(l.epoll, events, min(uint(timeout), heldFor))
-	if n == 0 && timeout < 0 {
-		n, _ = syscall.EpollWait(l.epoll, events, timeout) // EINTR is as good as nothing: it cannot fail otherwise
+	n := 0
+	if !idle {
+		n = waitHeld(l.epoll, events, 0)
+	} else if n = waitHeld(l.epoll, events, heldFor); n == 0 {
+		n, _ = syscall.EpollWait(l.epoll, events, -1) // EINTR is as good as nothing: it cannot fail otherwise
 	}
 	l.asleep.Store(false)
 	return max(n, 0)
@@ -158,7 +171,7 @@ const heldFor = 5
 // waitHeld is epoll_wait for the scheduler's eyes as much a computation as any
 // other: what wants to stop the goroutine does so by a signal, which ends the
 // wait.
-func waitHeld(epoll int, events []syscall.EpollEvent, timeout uint) int {
+func waitHeld(epoll int, events []syscall.EpollEvent, timeout int) int {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
 	if errno != 0 { // EINTR
 		return 0
