@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -70,6 +71,11 @@ var passedOn = []string{
 	"search_path", "geqo", "client_min_messages", "bytea_output", "default_transaction_isolation",
 	"default_transaction_read_only", "default_transaction_deferrable",
 }
+
+// readAs is how the server must read text, since the gateway reads it so,
+// whatever the database or the role has as its default. With
+// standard_conforming_strings off, a backslash would hide the end of a constant.
+var readAs = map[string]string{"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 
 // PassedOn reports whether a client's startup parameter may go upstream.
 func PassedOn(name string) bool { return slices.Contains(passedOn, name) }
@@ -162,7 +168,7 @@ func config(target *policylang.Upstream, login Login, secret credential) (*pgcon
 	cfg.Fallbacks = nil
 	cfg.Password = secret.password
 	cfg.RequireAuth, cfg.ChannelBinding = requirements(target, secret.password != "", tlsConfig != nil)
-	cfg.RuntimeParams = map[string]string{"client_encoding": "UTF8"}
+	cfg.RuntimeParams = maps.Clone(readAs)
 	for name, value := range login.Parameters {
 		if PassedOn(name) && name != "client_encoding" {
 			cfg.RuntimeParams[name] = value
@@ -270,6 +276,11 @@ func hijack(ctx context.Context, conn *pgconn.PgConn, wantStarted bool) (*Conn, 
 	h, err := conn.Hijack()
 	if err != nil {
 		return nil, fmt.Errorf("take over the upstream connection: %w", err)
+	}
+	for name, want := range readAs {
+		if got := h.ParameterStatuses[name]; got != want {
+			return nil, errors.Join(fmt.Errorf("the server reads text with %s = %q, where the gateway reads it with %q", name, got, want), h.Conn.Close())
+		}
 	}
 	if h.Frontend.ReadBufferLen() != 0 || h.TxStatus != 'I' {
 		return nil, errors.Join(errors.New("take over the upstream connection: it is not idle"), h.Conn.Close())
