@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -97,7 +98,9 @@ func refusedLogin(err error) bool {
 	case errors.As(err, &untrusted), errors.Is(err, context.DeadlineExceeded):
 		return false
 	case errors.As(err, &network):
-		return strings.Contains(err.Error(), "remote error: tls: ") // an alert, as crypto/tls has it
+		// An alert, as crypto/tls has it; with TLS 1.3 a server that refuses the
+		// certificate may have left before the alert is read.
+		return strings.Contains(err.Error(), "remote error: tls: ") || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	}
 	return true
 }
