@@ -47,6 +47,8 @@
 //	setup SQL          run by the superuser beforehand, straight to the server
 //	teardown SQL       the same afterwards
 //	protect COLUMN     another column that the gateway must mask in this case
+//	alone              it reaches into what all databases share, so no other
+//	                   case runs meanwhile
 //
 // Steps, of the connection named after @ or else of the main one, which opens
 // when it is first needed:

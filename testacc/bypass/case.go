@@ -36,6 +36,7 @@ type Case struct {
 	Setup    []string
 	Teardown []string
 	Protect  []string
+	Alone    bool // no other case may run meanwhile
 	Steps    []Step
 
 	Leaks    []string  // Reveal: anywhere

@@ -122,6 +122,8 @@ func (c *Case) line(verb, arg string) error {
 		c.Teardown = append(c.Teardown, arg)
 	case "protect":
 		c.Protect = append(c.Protect, arg)
+	case "alone":
+		c.Alone = true
 	case "unproven":
 		c.Unproven = true
 	case "leak":

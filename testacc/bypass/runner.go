@@ -42,6 +42,7 @@ type Runner struct {
 	template string
 	shared   func(context.Context) (string, error) // the database of the cases that leave no trace
 	made     atomic.Int64
+	playing  sync.RWMutex // held for reading by each case, for writing by one that runs alone
 }
 
 const defaultPatience = 10 * time.Second
@@ -187,6 +188,13 @@ func (r *Runner) Run(ctx context.Context, c Case) Result {
 // timed plays a case that fits the server and the target's policy, in bounded
 // time.
 func (r *Runner) timed(ctx context.Context, c Case, play func(context.Context, *Result) error) Result {
+	if c.Alone {
+		r.playing.Lock()
+		defer r.playing.Unlock()
+	} else {
+		r.playing.RLock()
+		defer r.playing.RUnlock()
+	}
 	started := time.Now()
 	result := Result{Case: c}
 	switch {
