@@ -443,6 +443,24 @@ func TestDenied(t *testing.T) {
 	}
 }
 
+// TestExecuteNothing runs by SQL what the protocol has prepared without a
+// statement in it: no rule has to allow it, nor does it matter that columns are
+// masked.
+func TestExecuteNothing(t *testing.T) {
+	conn := newBench(t, testPolicy()).connect("ana").PgConn()
+	if _, err := conn.Prepare(t.Context(), "empty", "-- nothing", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"EXECUTE empty", "EXECUTE empty(email_of(1))"} {
+		results, err := conn.Exec(t.Context(), sql).ReadAll()
+		if err != nil || len(results) != 1 || results[0].CommandTag.String() != "EXECUTE" {
+			t.Errorf("%s: got %v, %v, want the tag EXECUTE", sql, results, err)
+		}
+	}
+	_, err := conn.Exec(t.Context(), "EXECUTE another").ReadAll()
+	wantError(t, err, "42501", "")
+}
+
 func TestLoginRefused(t *testing.T) {
 	b := newBench(t, testPolicy())
 	other := must(demoissuer.Start(demoissuer.Config{}))(t)
