@@ -8,6 +8,7 @@ import (
 	"github.com/pganalyze/pg_query_go/v5/parser"
 
 	"github.com/posternhq/postern/policylang/internal/ast"
+	_ "github.com/posternhq/postern/policylang/internal/protopack" // writes the parser's trees
 )
 
 // cParser bounds how many texts are in the C parser at once: it has no state
