@@ -143,9 +143,8 @@ func TestAServerThatIsAway(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	started := time.Now()
-	if _, err := c.Whoami(ctx); err == nil || time.Since(started) > time.Second {
-		t.Errorf("cancelled: %v after %s", err, time.Since(started))
+	if _, err := c.Whoami(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 
