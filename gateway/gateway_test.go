@@ -29,6 +29,7 @@ import (
 	"github.com/posternhq/postern/gateway/authenticate"
 	"github.com/posternhq/postern/gateway/evidence"
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/mask"
@@ -64,7 +65,7 @@ func testMain(m *testing.M) int {
 	code := m.Run()
 	if code == 0 {
 		ignore := goleak.IgnoreAnyFunction("github.com/posternhq/postern/gateway/internal/demoissuer.(*Issuer).serveLoop")
-		if err := goleak.Find(ignore, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		if err := leaktest.Find(ignore, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 			goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"), goleak.IgnoreAnyFunction("net/http.(*conn).serve"), goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1

@@ -75,6 +75,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/api":           {"policylang"},
 	"gateway/internal/controlclient": {"policylang", "policylang/bundle", "gateway/internal/api", "gateway/approve"},
 	"gateway/internal/demoissuer":    {},
+	"gateway/internal/leaktest":      {},
 	"gateway/internal/localproxy":    {},
 	"gateway/internal/login":         {"gateway/internal/api", "gateway/internal/pki"},
 	"gateway/internal/gatewaytest": {
