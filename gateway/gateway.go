@@ -135,6 +135,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	var sessions, watch sync.WaitGroup
 	watch.Go(func() { s.stuckLoop(running) })
+	giveHeapRoom()
 	watch.Go(func() { s.giveBackLoop(running) })
 	defer func() {
 		sessions.Wait()

@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posternhq/postern/gateway/internal/leaktest"
+	"go.uber.org/goleak"
+
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // publisher seals policies and releases of one gateway.
 type publisher struct {

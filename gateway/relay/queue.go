@@ -287,12 +287,11 @@ func (q *queue) lastOf(kinds ...entryKind) *entry {
 	return nil
 }
 
-// markTimedOut notes that an entry's time is up, unless it or the session has
-// ended.
+// markTimedOut notes that an entry's time is up, unless it has ended.
 func (q *queue) markTimedOut(e *entry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e.result != pending || q.closed {
+	if e.result != pending {
 		return false
 	}
 	e.timedOut = true

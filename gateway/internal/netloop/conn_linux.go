@@ -27,6 +27,8 @@ type Conn struct {
 
 	mu       sync.Mutex
 	pending  []byte      // written and not taken by the socket; guarded by mu
+	listed   bool        // the loop will send what is pending then; guarded by mu
+	blocked  bool        // the socket took no more; guarded by mu
 	writer   *Task       // waits until there is none; guarded by mu
 	failed   error       // of a write; guarded by mu
 	closed   bool        // guarded by mu
@@ -138,7 +140,14 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	case c.failed != nil:
 		return 0, c.failed
-	case len(c.pending) > 0:
+	case c.blocked:
+		c.pending = append(c.pending, b...)
+		return len(b), nil
+	case len(c.pending) > 0 && len(c.pending)+len(b) > laterMost:
+		c.pending = append(c.pending, b...)
+		c.sendPendingLocked()
+		return len(b), c.failed
+	case len(b) <= laterMost && c.laterLocked():
 		c.pending = append(c.pending, b...)
 		return len(b), nil
 	}
@@ -147,9 +156,55 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return n, c.failed
 	}
 	if n < len(b) {
-		c.pending = append(c.pending, b[n:]...)
+		c.pending, c.blocked = append(c.pending, b[n:]...), true
 	}
 	return len(b), nil
+}
+
+// laterLocked reports whether the loop will send what is appended to pending
+// now.
+func (c *Conn) laterLocked() bool {
+	c.listed = c.listed || c.loop.later.add(c)
+	if c.listed && c.pending == nil {
+		buf, _ := laterBuffers.Get().(*[laterMost]byte) // the pool holds nothing else
+		c.pending = buf[:0]
+	}
+	return c.listed
+}
+
+// sendPendingLocked sends what is pending, unless the socket takes no more.
+func (c *Conn) sendPendingLocked() {
+	if c.sendsLocked() {
+		c.sentLocked(0)
+	}
+}
+
+// sendsLocked reports whether there is something to be sent.
+func (c *Conn) sendsLocked() bool {
+	return len(c.pending) > 0 && !c.blocked && !c.closed && c.failed == nil
+}
+
+// sentLocked is told how much of what is pending was sent, or the error of
+// that as a negative number, and sends the rest.
+func (c *Conn) sentLocked(result int32) {
+	rest := c.pending
+	switch errno := syscall.Errno(-result); {
+	case result >= 0:
+		rest = rest[result:]
+	case errno != syscall.EAGAIN && errno != syscall.EINTR:
+		c.failed = os.NewSyscallError("send", errno)
+	}
+	if c.failed == nil {
+		rest = rest[c.sendLocked(rest):]
+	}
+	if len(rest) > 0 && c.failed == nil {
+		c.pending, c.blocked = c.pending[:copy(c.pending, rest)], true
+		return
+	}
+	if cap(c.pending) == laterMost {
+		laterBuffers.Put((*[laterMost]byte)(c.pending[:laterMost]))
+	}
+	c.pending, c.blocked = nil, false
 }
 
 // sendLocked sends as much of b as the socket takes.
@@ -173,18 +228,14 @@ func (c *Conn) sendLocked(b []byte) (sent int) {
 func (c *Conn) writable() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pending) == 0 || c.closed {
+	if !c.blocked || c.closed {
 		return
 	}
-	n := c.sendLocked(c.pending)
-	c.pending = c.pending[:copy(c.pending, c.pending[n:])]
-	if c.failed != nil {
-		c.pending = nil
-	}
+	c.blocked = false
+	c.sendPendingLocked()
 	if len(c.pending) > 0 {
 		return
 	}
-	c.pending = nil
 	if c.writer != nil {
 		c.writer.Wake()
 		c.writer = nil
@@ -198,7 +249,7 @@ func (c *Conn) Pending() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.pending) > 0
+	return c.blocked
 }
 
 // waitsFor reports whether anything is pending; if so it wakes t when nothing
@@ -209,7 +260,7 @@ func (c *Conn) waitsFor(t *Task) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pending) == 0 || c.closed {
+	if !c.blocked || c.closed {
 		return false
 	}
 	c.writer = t
@@ -293,6 +344,7 @@ func (c *Conn) linger(d time.Duration) {
 	const step = 5 * time.Millisecond
 	for ; d > 0; d -= step {
 		c.mu.Lock()
+		c.sendPendingLocked()
 		done := len(c.pending) == 0 || c.closed || c.failed != nil || c.hup.Load()
 		c.mu.Unlock()
 		if done {

@@ -31,6 +31,7 @@ type Loop struct {
 	conns   map[int32]*Conn
 	lastID  int32
 	closing bool
+	later   later
 }
 
 // item is something to do for the loop: run a task that was woken or came
@@ -94,6 +95,7 @@ func newLoop() (*Loop, error) {
 	if err := syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, l.wakeR, &event); err != nil {
 		return nil, fmt.Errorf("make an event loop: %w", errors.Join(os.NewSyscallError("epoll_ctl", err), l.release()))
 	}
+	l.later.ring, _ = newRing() // without one each send is a system call
 	return l, nil
 }
 
@@ -126,21 +128,28 @@ func (l *Loop) run() {
 	defer close(l.done)
 	events := make([]syscall.EpollEvent, 256)
 	for !l.closing {
-		for _, event := range events[:l.wait(events)] {
+		n := l.wait(events)
+		l.later.begin()
+		for _, event := range events[:n] {
 			if event.Fd == 0 {
 				l.emptyPipe()
 			} else if c := l.conns[event.Fd]; c != nil {
 				l.serve(c, event.Events)
 			}
+			l.later.sendFull()
 		}
 		l.doPosted()
 		l.runPaused()
+		l.later.end()
 	}
 	for _, c := range l.idle {
 		c.stop()
 	}
 	reserve(-1)
 	_ = l.release() // nothing was written
+	if l.later.ring != nil {
+		_ = l.later.ring.close()
+	}
 }
 
 // wait waits for sockets, unless there is something else to do.

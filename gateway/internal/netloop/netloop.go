@@ -31,8 +31,10 @@
 //
 // A goroutine that reads a socket costs a read that finds nothing, a park, and
 // often a wake-up of another thread, for each message. A loop reads what is
-// known to be there, and all that is ready at one time costs one wake-up. It
-// waits for sockets without telling the scheduler, as long as they are not
+// known to be there, and all that is ready at one time costs one wake-up. What is
+// written meanwhile is sent together by an io_uring, where the kernel gives us
+// one: each send wakes a process, which takes the processor from a loop that
+// comes back from the kernel. It waits for sockets without telling the scheduler, as long as they are not
 // idle, and therefore keeps a processor (in the sense of GOMAXPROCS), which
 // [Start] adds.
 //

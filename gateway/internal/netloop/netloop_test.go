@@ -15,12 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posternhq/postern/gateway/internal/leaktest"
+	"go.uber.org/goleak"
+
 	"github.com/posternhq/postern/gateway/internal/netloop"
 )
 
 func TestMain(m *testing.M) {
-	leaktest.Main(m)
+	goleak.VerifyTestMain(m)
 }
 
 // served is a connection that a task of a loop serves, and its other side.

@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posternhq/postern/gateway/internal/leaktest"
+	"go.uber.org/goleak"
+
 	"github.com/posternhq/postern/gateway/upstream/vault"
 	"github.com/posternhq/postern/gateway/upstream/vault/vaulttest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRead(t *testing.T) {
 	v := vaulttest.Start(t)
