@@ -126,6 +126,11 @@ func opaque(command, sql string) *relay.Statement {
 	}}}
 }
 
+// nothing is an EXECUTE that runs nothing.
+var nothing = &known{facts: &policylang.Facts{
+	Command: "EXECUTE", Commands: []string{"EXECUTE"}, Class: policylang.ClassMisc, ReadOnly: true, Transaction: true, Limit: -1,
+}}
+
 // describeStatement tells the relay what a statement does to names.
 func describeStatement(st *statement.Statement) *relay.Statement {
 	out := &relay.Statement{Name: st.Session.Name, Data: &known{statement: st, facts: st.Facts}}
@@ -227,7 +232,7 @@ func (g *guard) noteOutcome(x *execution, c *considered) {
 	switch {
 	case c.facts.Class == policylang.ClassDDL, c.facts.Class == policylang.ClassRole, c.facts.Command == "COMMIT PREPARED":
 		g.altered = true
-		if !onlyAdds(c, x.catalog) && !onlyOwn(c, x.seen) {
+		if !onlyAdds(c, x.catalog, x.path) && !onlyOwn(c, x.seen) {
 			g.unsettled.Store(true)
 		}
 	}
@@ -297,6 +302,7 @@ type execution struct {
 	catalog    *pgcatalog.Catalog  // by which names were resolved; nil if it could not be read
 	base       *pgcatalog.Catalog  // catalog without what the session's transaction has made
 	seen       *catalog.Session    // what that has made
+	path       []string            // the session's search path; nil if it is not known
 	unknown    bool                // it was refused for a name that is not in the catalog
 	changed    bool                // it was refused since the schema has changed
 	masks      *policylang.MaskSet // of the session
@@ -352,7 +358,7 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 	if r != nil {
 		return x, r
 	}
-	x.catalog, x.base, x.seen = names.catalog, names.base, g.seen
+	x.catalog, x.base, x.seen, x.path = names.catalog, names.base, g.seen, g.env.SearchPath
 	if x.masked && len(ask.Targets) > 1 {
 		if r := onlyData(ask.Text); r != nil {
 			return x, r
@@ -413,6 +419,9 @@ func (g *guard) considerNow(ctx context.Context, ask *relay.Ask) (*execution, *r
 
 // considerOne finds the facts of what a statement runs.
 func (g *guard) considerOne(names *names, target, by *relay.Statement) (considered, *refusal.Refusal) {
+	if target == relay.Nothing { // the server does not compute its arguments
+		return considered{known: nothing, facts: nothing.facts}, nil
+	}
 	k, ok := target.Data.(*known)
 	if !ok {
 		return considered{}, refusal.New(refusal.PolicyDenied, "the statement is not known")

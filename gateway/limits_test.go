@@ -131,7 +131,7 @@ func TestLimits(t *testing.T) {
 		})
 	})
 	t.Run("login", func(t *testing.T) {
-		b := newBench(t, testPolicy(), limited(gateway.Limits{LoginTimeout: 300 * time.Millisecond}))
+		b := newBench(t, testPolicy(), limited(gateway.Limits{LoginTimeout: 2 * time.Second}))
 		conn := b.rawTLS()
 		start := &pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber, Parameters: map[string]string{"user": "ben"}}
 		b.write(conn, must(start.Encode(nil))(t))
@@ -140,9 +140,9 @@ func TestLimits(t *testing.T) {
 		}
 	})
 	t.Run("idle", func(t *testing.T) {
-		b := newBench(t, testPolicy(), limited(gateway.Limits{Idle: 300 * time.Millisecond}))
+		b := newBench(t, testPolicy(), limited(gateway.Limits{Idle: 2 * time.Second})) // it is idle between the login and the query, too
 		conn := b.rawLogin("ben")
-		b.write(conn, query("SELECT pg_sleep(1)")) // longer than the limit, and not idle
+		b.write(conn, query("SELECT pg_sleep(3)")) // longer than the limit, and not idle
 		b.read(conn, 'D')
 		b.read(conn, 'Z')
 		if e := b.read(conn, 'E'); !strings.Contains(e, "C57P05\x00") {
@@ -150,7 +150,7 @@ func TestLimits(t *testing.T) {
 		}
 	})
 	t.Run("session", func(t *testing.T) {
-		b := newBench(t, testPolicy(), limited(gateway.Limits{SessionTTL: 300 * time.Millisecond}))
+		b := newBench(t, testPolicy(), limited(gateway.Limits{SessionTTL: 2 * time.Second}))
 		if e := b.read(b.rawLogin("ana"), 'E'); !strings.Contains(e, "C57P01\x00") || !strings.Contains(e, "longest time") {
 			t.Errorf("error %q", e)
 		}

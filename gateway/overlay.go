@@ -62,7 +62,12 @@ func (g *guard) checkUnsettled(k *known) *refusal.Refusal {
 // onlyAdds reports whether a change of the schema does no more than add
 // relations, under names that no schema has yet: what was known of other names
 // then still holds in the same transaction, and the new ones are not known.
-func onlyAdds(c *considered, cat *pgcatalog.Catalog) bool {
+//
+// What is in other sessions' temporary schemas does not count, since no name of
+// this session's reaches it. One of them may become this session's, where the
+// session that had it has ended and the catalog does not say so yet: then
+// [catalog.Session.Over] leaves out what was in it.
+func onlyAdds(c *considered, cat *pgcatalog.Catalog, path []string) bool {
 	adds := []string{"CREATE TABLE", "CREATE TABLE AS", "SELECT INTO", "CREATE INDEX", "CREATE SEQUENCE", "COMMENT"}
 	if cat == nil || c.facts.Opaque || !slices.Contains(adds, c.facts.Command) {
 		return false
@@ -74,9 +79,15 @@ func onlyAdds(c *considered, cat *pgcatalog.Catalog) bool {
 		}
 	}
 	for have := range cat.Relations() {
-		if slices.Contains(made, have.Name) {
+		if slices.Contains(made, have.Name) && !ofAnother(have.Schema, path) {
 			return false
 		}
 	}
 	return true
+}
+
+// ofAnother reports whether a schema is for temporary objects of a session with
+// another search path; false where that is not known.
+func ofAnother(schema string, path []string) bool {
+	return pgcatalog.IsTemporarySchema(schema) && path != nil && !slices.Contains(path, schema)
 }

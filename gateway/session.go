@@ -64,7 +64,7 @@ func (s *Server) admit(ctx context.Context, conn net.Conn, nth int, log *slog.Lo
 	if err := conn.SetDeadline(time.Now().Add(s.cfg.Limits.LoginTimeout)); err != nil {
 		return nil, "", err
 	}
-	if err := sockets.Tune(conn, s.cfg.Limits.Stuck); err != nil {
+	if err := sockets.Tune(conn); err != nil {
 		return nil, "", err
 	}
 	client, cancel, err := accept.Handshake(conn, s.cfg.Accept)
@@ -251,7 +251,7 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 		s.log.LogAttrs(ctx, slog.LevelError, "connect upstream", slog.Any("error", err))
 		return nil, upstreamRefusal(err, s.info)
 	}
-	if err := sockets.Tune(up.Conn, s.server.cfg.Limits.Stuck); err != nil {
+	if err := sockets.Tune(up.Conn); err != nil {
 		_ = up.Close()
 		return nil, err
 	}

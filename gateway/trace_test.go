@@ -21,7 +21,7 @@ func TestTraceInEvidence(t *testing.T) {
 	}
 	_ = conn.Close(context.Background())
 	var got []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && len(got) < len(traces); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && len(got) < len(traces); time.Sleep(20 * time.Millisecond) {
 		got = got[:0]
 		for r, err := range evidence.Search(b.dir, evidence.Query{}) {
 			if err != nil {

@@ -169,11 +169,7 @@ func TestTools(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	for _, command := range []string{
-		`\d`, `\dt`, `\dt+`, `\d customers`, `\d+ customers`, `\d orders`, `\dv`, `\d+ customer_totals`, `\di`, `\ds`, `\dn`, `\dn+`, `\du`, `\df`, `\dT`,
-		`\l`, `\dp`, `\dx`, `\dC`, `\do`, `\da`, `\db`, `\conninfo`, `\encoding`, `\sv customer_totals`, `\ddp`, `\dD`, `\dE`, `\dF`, `\dL`, `\dm`, `\des`, `\drds`,
-		`\x`, `\timing`, `\pset null x`, `\echo hello`, `\dRp`, `\dy`, `\dA`, `\dX`,
-	} {
+	for _, command := range usefulness.Backslash() {
 		if out, err := tool("app", "ana", "psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", command); err != nil {
 			t.Errorf("psql -c '%s': %v\n%s", command, err, out)
 		}

@@ -26,13 +26,14 @@ var mayImport = map[string][]string{
 	"policylang/reference": {"policylang"},
 	"policylang/source":    {"policylang"},
 	"policylang/condition": {"policylang"},
-	"policylang/statement": {"policylang", "policylang/internal/ast"},
+	"policylang/statement": {"policylang", "policylang/internal/ast", "policylang/internal/protopack"},
 	"policylang/bundle":    {"policylang"},
 	"policylang/lineage":   {"policylang", "policylang/pgcatalog", "policylang/statement", "policylang/internal/ast"},
 	"policylang/compile":   {"policylang", "policylang/condition"},
 	"policylang/scenario":  {"policylang", "policylang/*", "policylang/internal/ast"},
 
-	"policylang/internal/ast": {},
+	"policylang/internal/ast":       {},
+	"policylang/internal/protopack": {},
 
 	// The steps of the gateway never import each other.
 	"gateway/accept":       {"gateway/internal/*"},
@@ -74,6 +75,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/api":           {"policylang"},
 	"gateway/internal/controlclient": {"policylang", "policylang/bundle", "gateway/internal/api", "gateway/approve"},
 	"gateway/internal/demoissuer":    {},
+	"gateway/internal/leaktest":      {},
 	"gateway/internal/localproxy":    {},
 	"gateway/internal/login":         {"gateway/internal/api", "gateway/internal/pki"},
 	"gateway/internal/gatewaytest": {

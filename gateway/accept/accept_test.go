@@ -143,7 +143,7 @@ func dialled(t *testing.T) (client, server net.Conn) {
 	if server, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for _, c := range []net.Conn{client, server} {
 		if err := c.SetDeadline(deadline); err != nil {
 			t.Fatal(err)

@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/posternhq/postern/gateway/authenticate"
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/policylang"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func TestToken(t *testing.T) {
 	issuer, stranger := start(t), start(t)

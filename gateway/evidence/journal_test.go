@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/posternhq/postern/gateway/evidence"
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		appendUntilKilled(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 const origin = "gateway.example/orders"

@@ -42,7 +42,7 @@ func TestFileSource(t *testing.T) {
 				if s.Release.Revision == revision && (want == nil) == (s.Err == nil) && errors.Is(s.Err, want) {
 					return
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatalf("revision %d with error %v is not reported; status %+v", revision, want, l.Status())
 			}
 		}

@@ -13,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // publisher seals policies and releases of one gateway.
 type publisher struct {

@@ -82,7 +82,7 @@ func TestRevokedKeyWithdrawsItsPolicy(t *testing.T) {
 				if ok(s) {
 					return
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatalf("%s is not reported; status %+v", what, l.Status())
 			}
 		}

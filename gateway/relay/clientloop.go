@@ -525,13 +525,19 @@ func (c *clientLoop) start(e *entry) {
 	if e.permit.Timeout <= 0 {
 		return
 	}
-	e.timer = time.AfterFunc(e.permit.Timeout, func() {
-		if c.queue.markTimedOut(e) {
-			ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-			defer stop()
-			_ = c.cfg.Upstream.Cancel(ctx)
-		}
-	})
+	e.timer = time.AfterFunc(e.permit.Timeout, func() { c.timeUp(e) })
+}
+
+// timeUp cancels an execution again and again until it has ended: the server
+// ignores a cancel request that comes before the statement does.
+func (c *clientLoop) timeUp(e *entry) {
+	c.cancels.begin()
+	defer c.cancels.end()
+	if !c.queue.markTimedOut(e) {
+		return
+	}
+	c.cancelUpstream()
+	time.AfterFunc(time.Second, func() { c.timeUp(e) })
 }
 
 // endBatch begins another batch behind a message that ReadyForQuery answers.

@@ -76,6 +76,10 @@ type Statement struct {
 	Data   any        // the guard's
 }
 
+// Nothing is what an EXECUTE of a text without a statement runs, which the
+// protocol can prepare: no guard has read it.
+var Nothing = &Statement{}
+
 // Stage says which message asks.
 type Stage uint8
 
@@ -92,7 +96,7 @@ const (
 type Ask struct {
 	Stage   Stage
 	Text    *Text
-	Targets []*Statement // what each statement runs: itself, or for EXECUTE and FETCH the statement named
+	Targets []*Statement // what each statement runs: itself, or for EXECUTE and FETCH the statement named, or Nothing
 	Types   []uint32     // of parameters, as the client declares them, for StageParse; 0 is left open
 	Bound   *Bound       // parameters, from StageBind on
 	Permit  *Permit      // the Bind's, for StageExecute

@@ -336,6 +336,11 @@ func (m *model) named(sql string, p *modelPortal, limit int, simple bool) modelE
 		return code
 	case strings.Contains(inner, "forbidden"):
 		return "42703"
+	case inner == "" && cursor == nil:
+		m.ran = append(m.ran, inner)
+		p.over = true
+		m.complete("EXECUTE", 0)
+		return ""
 	case m.rows(inner) < 0: // of a kind that cannot be run so
 		return "0A000"
 	}

@@ -519,6 +519,7 @@ func FuzzPairing(f *testing.F) {
 	f.Add([]byte{15, 1, 12, 0, 3, 4, 6, 0, 8, 0})
 	f.Add([]byte{19, 29, 6, 3, 8, 0, 12, 0, 19, 0, 6, 3, 8, 0})
 	f.Add([]byte{0, 13, 0, 14, 15, 13, 12, 0})
+	f.Add([]byte{19, 3, 0, 17, 15, 17, 12, 0, 6, 0, 8, 0, 8, 0}) // an EXECUTE of an empty text
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 200 {
 			return

@@ -287,11 +287,12 @@ func (q *queue) lastOf(kinds ...entryKind) *entry {
 	return nil
 }
 
-// markTimedOut notes that an entry's time is up, unless it has ended.
+// markTimedOut notes that an entry's time is up, unless it or the session has
+// ended.
 func (q *queue) markTimedOut(e *entry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e.result != pending {
+	if e.result != pending || q.closed {
 		return false
 	}
 	e.timedOut = true

@@ -88,6 +88,8 @@ type Session struct {
 	sent   writes        // to the upstream
 	queue  *queue        // expectations; both loops
 
+	cancels cancels // the gateway's own
+
 	status atomic.Uint32 // transaction status of the last ReadyForQuery: 'I', 'T' or 'E'
 
 	checkLost atomic.Bool // the server has forgotten the prepared statement of checks
@@ -122,6 +124,7 @@ var errCancelled = errors.New("cancelled by the client")
 func New(cfg Config) *Session {
 	cfg.Limits = cfg.Limits.withDefaults()
 	s := &Session{cfg: cfg, client: &clientWriter{conn: cfg.Client}, queue: newQueue()}
+	s.cancels.none.L = &s.cancels.mu
 	s.status.Store('I')
 	return s
 }

@@ -11,13 +11,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgproto3/v2"
-	"go.uber.org/goleak"
 
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/internal/netloop"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/internal/refusal"
@@ -64,7 +65,7 @@ func TestMain(m *testing.M) {
 		started.cluster.Stop()
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leaktest.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -214,6 +215,11 @@ func dial(t *testing.T) *upstream.Conn {
 // through returns a connection through a relay with the guard.
 func through(t *testing.T, g *testGuard) (*conversation, *relay.Session) {
 	t.Helper()
+	return throughTo(t, g, dial(t))
+}
+
+func throughTo(t *testing.T, g *testGuard, up relay.Upstream) (*conversation, *relay.Session) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +233,7 @@ func through(t *testing.T, g *testGuard) (*conversation, *relay.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := relay.New(relay.Config{Client: netloop.Wrap(serverEnd), Upstream: dial(t), Guard: g, Loops: loops, Logger: slog.New(slog.DiscardHandler)})
+	s := relay.New(relay.Config{Client: netloop.Wrap(serverEnd), Upstream: up, Guard: g, Loops: loops, Logger: slog.New(slog.DiscardHandler)})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -374,6 +380,7 @@ func TestDenialIsPostgreSQLs(t *testing.T) {
 		{"flush and close", []step{{send: []pgproto3.FrontendMessage{prep("x", "select 1"), &pgproto3.Flush{}, describe('S', "x"), bind("p", "x"), exec("p", 0), &pgproto3.Close{ObjectType: 'P', Name: "p"}, &pgproto3.Close{ObjectType: 'S', Name: "x"}, syncMsg}, ready: 1}}},
 		{"sql-level names", []step{q("prepare a as select 1"), q("execute a"), q("deallocate a"), q("begin; declare c cursor for select 1; fetch all in c; close c; commit")}},
 		{"wire and sql share names", []step{batch(prep("w", "select 7")), q("execute w"), q("prepare v as select 8"), batch(bind("", "v"), describe('P', ""), exec("", 0))}},
+		{"EXECUTE of an empty text", []step{batch(prep("e", "")), q("execute e"), q("select 1; execute e; select 2"), batch(prep("", "execute e"), describe('S', ""), bind("", ""), describe('P', ""), exec("", 0), exec("", 0)), q("begin"), q("select 1/0"), q("execute e"), q("rollback")}},
 		{"copy in", []step{q("create temp table ct(a int)"), {send: []pgproto3.FrontendMessage{&pgproto3.Query{String: "copy ct from stdin"}, &pgproto3.CopyData{Data: []byte("1\n2\n")}, &pgproto3.CopyDone{}}, ready: 9}, {ready: 1}, q("select count(*) from ct")}},
 		{"copy in by pipeline", []step{q("create temp table ct(a int)"), {send: []pgproto3.FrontendMessage{prep("", "copy ct from stdin"), bind("", ""), exec("", 0), syncMsg, &pgproto3.CopyData{Data: []byte("1\n")}, &pgproto3.CopyDone{}, syncMsg}, ready: 9}, {ready: 1}, q("select count(*) from ct")}},
 		{"copy in with bad data", []step{q("create temp table ct(a int)"), {send: []pgproto3.FrontendMessage{&pgproto3.Query{String: "copy ct from stdin"}, &pgproto3.CopyData{Data: []byte("x\n")}, &pgproto3.CopyDone{}, &pgproto3.Query{String: "select 5"}}, ready: 9}, {ready: 2}}},
@@ -460,9 +467,61 @@ func TestLimits(t *testing.T) {
 	}
 
 	c, _ = through(t, &testGuard{timeout: 50 * time.Millisecond})
-	c.send(q("select pg_sleep(30)").send...)
+	c.send(q("select pg_sleep(600)").send...)
 	if got := strings.Join(c.receive(1), "\n"); !strings.Contains(got, "that a rule allows") {
 		t.Errorf("transcript:\n%s", got)
+	}
+}
+
+// deaf ignores the first cancel request, as a server does to which the
+// statement has not come yet.
+type deaf struct {
+	*upstream.Conn
+	asked atomic.Int32
+}
+
+func (d *deaf) Cancel(ctx context.Context) error {
+	if d.asked.Add(1) == 1 {
+		return nil
+	}
+	return d.Conn.Cancel(ctx)
+}
+
+// TestTimeLimitIsAskedAgain has a cancel request for a statement whose time is
+// up come to nothing.
+func TestTimeLimitIsAskedAgain(t *testing.T) {
+	up := &deaf{Conn: dial(t)}
+	c, _ := throughTo(t, &testGuard{timeout: 50 * time.Millisecond}, up)
+	c.send(q("select pg_sleep(600)").send...)
+	if got := strings.Join(c.receive(1), "\n"); !strings.Contains(got, "that a rule allows") {
+		t.Errorf("transcript:\n%s", got)
+	}
+	if n := up.asked.Load(); n < 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// late has cancel requests come when what they were meant for has ended.
+type late struct{ *upstream.Conn }
+
+func (l late) Cancel(ctx context.Context) error {
+	time.Sleep(100 * time.Millisecond)
+	return l.Conn.Cancel(ctx)
+}
+
+// TestCancelIsNotForTheNext has the server end a statement before it is
+// cancelled for its rows: the one behind it must not be cancelled instead.
+func TestCancelIsNotForTheNext(t *testing.T) {
+	c, _ := throughTo(t, &testGuard{maxRows: 10}, late{dial(t)})
+	for _, s := range []step{q("select generate_series(1,11)"), batch(one("select generate_series(1,11)")...)} {
+		c.send(s.send...)
+		if got := strings.Join(c.receive(1), "\n"); !strings.Contains(got, "error 54000") {
+			t.Errorf("transcript:\n%s", got)
+		}
+		c.send(q("select 'next' from pg_sleep(0.3)").send...)
+		if got := strings.Join(c.receive(1), "\n"); !strings.Contains(got, "row next") {
+			t.Errorf("behind it: transcript:\n%s", got)
+		}
 	}
 }
 
@@ -605,13 +664,32 @@ func TestSearchPathIsReadAgain(t *testing.T) {
 
 func TestEnd(t *testing.T) {
 	c, s := through(t, &testGuard{})
-	c.send(q("select pg_sleep(30)").send...)
-	time.Sleep(30 * time.Millisecond)
+	c.send(q("select pg_sleep(601)").send...) // longer than the conversation waits
+	awaitActive(t, "select pg_sleep(601)", 1)
 	start := time.Now()
 	s.End(refusal.New(refusal.IdentityRemoved, "gone"))
 	got := strings.Join(c.receive(1), "\n")
-	if !strings.Contains(got, "error 57P01 gone") || time.Since(start) > time.Second {
-		t.Errorf("after %v:\n%s", time.Since(start), got)
+	t.Logf("after %v", time.Since(start))
+	if !strings.Contains(got, "error 57P01 gone") {
+		t.Errorf("transcript:\n%s", got)
+	}
+	awaitActive(t, "select pg_sleep(601)", 0)
+}
+
+// awaitActive waits until the server runs a text so many times.
+func awaitActive(t *testing.T, text string, times int) {
+	t.Helper()
+	look := direct(t)
+	for {
+		look.send(q("select count(*) from pg_stat_activity where state = 'active' and query = '" + text + "'").send...)
+		got := strings.Join(look.receive(1), "\n")
+		if strings.Contains(got, fmt.Sprintf("row %d\n", times)) {
+			return
+		}
+		if !strings.Contains(got, "row ") {
+			t.Fatalf("%q does not run %d times; the server answers:\n%s", text, times, got)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -63,6 +63,9 @@ func (c *clientLoop) namedStatement(name string, here map[string]*Statement) (*S
 	if p == nil {
 		return c.orUnknown(nil, "EXECUTE"), nil
 	}
+	if len(p.text.Statements) == 0 {
+		return Nothing, nil
+	}
 	return c.orUnknown(onlyStatement(p.text), "EXECUTE"), nil
 }
 

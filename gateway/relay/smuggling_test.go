@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -106,7 +105,7 @@ func TestSmuggling(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				messages, answer, server := smuggle(t, a.stream, slow)
+				messages, answer, server := smuggle(t, a.stream, slow, a.want)
 				if slices.ContainsFunc(messages, func(m string) bool { return m[0] != 'd' && strings.Contains(m, a.forged) && a.forged != "" }) {
 					t.Errorf("%q reached the server: %q", a.forged, messages)
 				}
@@ -122,8 +121,9 @@ func TestSmuggling(t *testing.T) {
 }
 
 // smuggle plays a stream to a model through a relay. It returns the messages
-// that reached the server, and what the client was answered.
-func smuggle(t *testing.T, stream []byte, slow bool) (messages []string, answer []byte, server *model) {
+// that reached the server, and what the client was answered, once that has want
+// in it.
+func smuggle(t *testing.T, stream []byte, slow bool, want string) (messages []string, answer []byte, server *model) {
 	t.Helper()
 	clientEnd, relayClient := net.Pipe()
 	relayUpstream, serverEnd := net.Pipe()
@@ -142,10 +142,20 @@ func smuggle(t *testing.T, stream []byte, slow bool) (messages []string, answer 
 	g := &modelGuard{allowed: map[relay.Stage]map[string]bool{}, outcomes: map[*relay.Permit][]relay.Outcome{}}
 	s := relay.New(relay.Config{Client: relayClient, Upstream: modelUpstream{relayUpstream}, Guard: g, Logger: slog.New(slog.DiscardHandler)})
 	all.Go(func() { _ = s.Run(context.Background()) })
-	answered := make(chan struct{})
+	answered, wanted := make(chan struct{}), make(chan struct{})
+	came := sync.OnceFunc(func() { close(wanted) })
 	all.Go(func() {
-		answer, _ = io.ReadAll(clientEnd)
-		close(answered)
+		defer close(answered)
+		for buf := make([]byte, 4096); ; {
+			if want == "" || strings.Contains(strings.Join(transcript(whole(answer), true), "\n"), want) {
+				came()
+			}
+			n, err := clientEnd.Read(buf)
+			answer = append(answer, buf[:n]...)
+			if err != nil {
+				return
+			}
+		}
 	})
 	chunk := len(stream)
 	if slow {
@@ -156,17 +166,28 @@ func smuggle(t *testing.T, stream []byte, slow bool) (messages []string, answer 
 			break // the session ended, as it may
 		}
 	}
-	settle(answered)
+	select {
+	case <-wanted:
+	case <-answered: // the relay has closed the connection
+	}
+	select {
+	case <-answered:
+	case <-time.After(200 * time.Millisecond): // for what must not happen
+	}
 	clientEnd.Close()
 	all.Wait()
-	return messages, answer, server
+	return messages, whole(answer), server
 }
 
-// settle waits until the relay has closed the connection, or nothing has come of
-// it for a while.
-func settle(ended <-chan struct{}) {
-	select {
-	case <-ended:
-	case <-time.After(200 * time.Millisecond):
+// whole returns the messages of a stream without one that is cut short.
+func whole(stream []byte) []byte {
+	n := 0
+	for len(stream)-n >= 5 {
+		next := n + 1 + int(binary.BigEndian.Uint32(stream[n+1:]))
+		if next > len(stream) {
+			break
+		}
+		n = next
 	}
+	return stream[:n]
 }

@@ -2,11 +2,9 @@ package relay
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgproto3/v2"
 
@@ -386,10 +384,10 @@ func (u *upstreamLoop) rewrite(e *entry, p piece) error {
 func (u *upstreamLoop) tooManyRows(e *entry) error {
 	e.over = true
 	u.discard = true
+	u.cancels.begin()
 	go func() {
-		ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-		defer stop()
-		_ = u.cfg.Upstream.Cancel(ctx)
+		defer u.cancels.end()
+		u.cancelUpstream()
 	}()
 	return nil
 }
@@ -596,6 +594,7 @@ func (u *upstreamLoop) ready(e *entry, p piece) error {
 		u.pass(p)
 	}
 	u.queue.pop()
+	u.cancels.await(&u.lane)
 	return nil
 }
 

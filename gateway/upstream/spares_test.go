@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/upstream"
 	"github.com/posternhq/postern/policylang"
@@ -56,7 +57,7 @@ func newSpareBench(t *testing.T, c *pgtest.Cluster, perLogin int) *spareBench {
 		if n := b.gauge.Load(); n != 0 {
 			t.Errorf("%d spares are counted after Close", n)
 		}
-		if err := goleak.Find(before, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait")); err != nil {
+		if err := leaktest.Find(before, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait")); err != nil {
 			t.Error(err)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/gateway/upstream"
@@ -93,13 +96,21 @@ func TestCancel(t *testing.T) {
 	if _, err := conn.Write(msg); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // the statement must have started for the cancel to find it
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
+	look, err := pgconn.Connect(ctx, fmt.Sprintf("postgres://postgres@%s:%d/postgres?sslmode=disable", target.Host, target.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close(context.Background())
+	wantEventually(t, "the server runs the statement", func() bool {
+		_, err := look.Exec(ctx, "select 1 / count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'").ReadAll()
+		return err == nil
+	})
 	if err := conn.Cancel(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)

@@ -72,7 +72,7 @@ func pipe(t *testing.T, sent []byte) *conn {
 			}
 		}
 	}()
-	_ = client.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(30 * time.Second))
 	return &conn{net: client}
 }
 

@@ -64,3 +64,13 @@ func Corpus() ([]Statement, error) {
 	}
 	return out, nil
 }
+
+// Backslash returns the commands that people type at psql, most of which ask the
+// system catalogs.
+func Backslash() []string {
+	return []string{
+		`\d`, `\dt`, `\dt+`, `\d customers`, `\d+ customers`, `\d orders`, `\dv`, `\d+ customer_totals`, `\di`, `\ds`, `\dn`, `\dn+`, `\du`, `\df`, `\dT`,
+		`\l`, `\dp`, `\dx`, `\dC`, `\do`, `\da`, `\db`, `\conninfo`, `\encoding`, `\sv customer_totals`, `\ddp`, `\dD`, `\dE`, `\dF`, `\dL`, `\dm`, `\des`, `\drds`,
+		`\x`, `\timing`, `\pset null x`, `\echo hello`, `\dRp`, `\dy`, `\dA`, `\dX`,
+	}
+}

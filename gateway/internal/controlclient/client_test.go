@@ -13,15 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/posternhq/postern/gateway/approve"
 	"github.com/posternhq/postern/gateway/internal/api"
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const secret = "pst_hunter2"
 
@@ -143,9 +142,8 @@ func TestAServerThatIsAway(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	started := time.Now()
-	if _, err := c.Whoami(ctx); err == nil || time.Since(started) > time.Second {
-		t.Errorf("cancelled: %v after %s", err, time.Since(started))
+	if _, err := c.Whoami(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

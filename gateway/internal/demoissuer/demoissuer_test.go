@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"go.uber.org/goleak"
 
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func start(t *testing.T, cfg demoissuer.Config) *demoissuer.Issuer {
 	t.Helper()

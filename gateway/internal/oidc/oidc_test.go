@@ -23,13 +23,13 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"go.uber.org/goleak"
 
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/internal/oidc"
 	"github.com/posternhq/postern/policylang"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	issuerURL = "https://id.example.com/realm"

@@ -28,12 +28,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
 
 	"github.com/posternhq/postern/gateway/control"
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
 	"github.com/posternhq/postern/gateway/internal/gatewaytest"
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
@@ -54,7 +54,7 @@ const (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leaktest.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}

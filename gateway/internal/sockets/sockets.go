@@ -17,10 +17,14 @@ const (
 )
 
 // Tune turns on keepalive probes for a TCP connection, or the one that a TLS
-// connection is on, and has it break when the peer has acknowledged nothing of
-// what was sent for longer than unacknowledged, or had no room for it (Linux:
-// TCP_USER_TIMEOUT, tcp(7)). Other connections are left as they are.
-func Tune(conn net.Conn, unacknowledged time.Duration) error {
+// connection is on. Other connections are left as they are.
+//
+// It sets no TCP_USER_TIMEOUT (Linux, tcp(7)): that would take the place of the
+// count of probes, and break the connection of a peer that answers but has no
+// room for more. A peer that is gone with something sent and not acknowledged is
+// given up when the system stops sending it again, on Linux after a quarter of
+// an hour (tcp_retries2).
+func Tune(conn net.Conn) error {
 	for {
 		outer, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -32,11 +36,7 @@ func Tune(conn net.Conn, unacknowledged time.Duration) error {
 	if !ok {
 		return nil
 	}
-	err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: probeIdle, Interval: probeInterval, Count: probeCount})
-	if err == nil {
-		err = setUserTimeout(tcp, unacknowledged)
-	}
-	if err != nil {
+	if err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: probeIdle, Interval: probeInterval, Count: probeCount}); err != nil {
 		return fmt.Errorf("set keepalive: %w", err)
 	}
 	return nil

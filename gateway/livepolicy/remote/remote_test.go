@@ -26,17 +26,17 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.uber.org/goleak"
 	"oras.land/oras-go/v2"
 	oci "oras.land/oras-go/v2/registry/remote"
 
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/livepolicy"
 	"github.com/posternhq/postern/gateway/livepolicy/remote"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // publisher seals policies and releases.
 type publisher struct {

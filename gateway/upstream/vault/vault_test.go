@@ -8,13 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/posternhq/postern/gateway/internal/leaktest"
 	"github.com/posternhq/postern/gateway/upstream/vault"
 	"github.com/posternhq/postern/gateway/upstream/vault/vaulttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func TestRead(t *testing.T) {
 	v := vaulttest.Start(t)
