@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
+	"github.com/posternhq/postern/gateway/internal/freeport"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 )
 
@@ -164,18 +166,18 @@ func (w *world) startPostern(ctx context.Context) error {
 	}
 	w.signingKey = strings.TrimSpace(string(key))
 
-	gatewayPort, err := freePort()
+	gatewayPort, err := freeport.Find()
 	if err != nil {
 		return err
 	}
-	controlPort, err := freePort()
+	control, err := freeport.Address()
 	if err != nil {
 		return err
 	}
-	w.gatewayPort, w.controlURL = gatewayPort, "https://127.0.0.1:"+controlPort
+	w.gatewayPort, w.controlURL = strconv.Itoa(gatewayPort), "https://"+control
 	args := []string{
 		"serve", "--gateway", "orders", "--data", w.data(), "--trust", w.publicKey,
-		"--listen", "127.0.0.1:" + gatewayPort, "--control-listen", "127.0.0.1:" + controlPort, "--demo",
+		"--listen", "127.0.0.1:" + w.gatewayPort, "--control-listen", control, "--demo",
 	}
 	log, err := os.Create(w.log)
 	if err != nil {
@@ -311,16 +313,6 @@ func (w *world) terraformCommand(ctx context.Context, args ...string) *exec.Cmd 
 	)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
 
 func heading(text string) { fmt.Printf("\n== %s\n", text) }

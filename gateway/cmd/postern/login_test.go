@@ -21,6 +21,7 @@ import (
 	"github.com/posternhq/postern/gateway/internal/api"
 	"github.com/posternhq/postern/gateway/internal/controlclient"
 	"github.com/posternhq/postern/gateway/internal/demoissuer"
+	"github.com/posternhq/postern/gateway/internal/freeport"
 	"github.com/posternhq/postern/gateway/internal/pgtest"
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/bundle"
@@ -107,12 +108,11 @@ func (in *installation) ca() string { return filepath.Join(in.data, "postern", "
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

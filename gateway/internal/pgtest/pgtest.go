@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -23,6 +22,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/posternhq/postern/gateway/internal/freeport"
 )
 
 // Options says how a cluster is made. The zero Options is a cluster of the
@@ -146,24 +147,45 @@ func (c *Cluster) WriteFile(name, content string) error {
 
 func (c *Cluster) start() error {
 	for range 5 { // a free port may be taken between the look and the listen
-		port, err := freePort()
+		port, err := freeport.Find()
 		if err != nil {
 			return err
 		}
 		c.Port = port
-		if err = c.Restart(); err == nil {
-			return nil
-		}
-		if !strings.Contains(c.log(), "Address already in use") {
-			return fmt.Errorf("%w\n%s", err, c.log())
+		if taken, err := c.run(); err == nil || !taken {
+			return err
 		}
 	}
 	return errors.New("no free port found for PostgreSQL")
 }
 
 // Restart starts the server again on the same port, after [Cluster.Kill] or
-// [Cluster.Shutdown], and waits until it answers.
+// [Cluster.Shutdown], and waits until it answers. Somebody's connection may have
+// been given the port meanwhile: then it waits until that is over.
 func (c *Cluster) Restart() error {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if taken, err := c.run(); err == nil || !taken || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// run starts the server and waits until it answers. If it does not, it says
+// whether that is because its port is taken.
+func (c *Cluster) run() (taken bool, err error) {
+	before := len(c.log())
+	if err := c.launch(); err != nil {
+		return false, err
+	}
+	if err := c.await(); err != nil {
+		said := c.log()[before:]
+		return strings.Contains(said, "Address already in use"), fmt.Errorf("%w\n%s", err, said)
+	}
+	return false, nil
+}
+
+// launch starts the server.
+func (c *Cluster) launch() error {
 	credential, _, _, err := serverUser()
 	if err != nil {
 		return err
@@ -198,7 +220,7 @@ func (c *Cluster) Restart() error {
 		close(exited)
 	}()
 	c.cmd, c.exited = cmd, exited
-	return c.await()
+	return nil
 }
 
 func (c *Cluster) await() error {
@@ -210,17 +232,27 @@ func (c *Cluster) await() error {
 		default:
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		conn, err := pgx.Connect(ctx, c.URL("postgres", "postgres"))
-		if err == nil {
-			_ = conn.Close(ctx)
-			cancel()
+		answers := c.answers(ctx)
+		cancel()
+		if answers {
 			return nil
 		}
-		cancel()
 		time.Sleep(20 * time.Millisecond)
 	}
 	c.signal(syscall.SIGQUIT)
 	return errors.New("start postgres: the server did not answer within a minute")
+}
+
+// answers reports whether this server answers, and not another on its port.
+func (c *Cluster) answers(ctx context.Context) bool {
+	conn, err := pgx.Connect(ctx, c.URL("postgres", "postgres"))
+	if err != nil {
+		return false
+	}
+	defer conn.Close(ctx)
+	var dir string
+	err = conn.QueryRow(ctx, "SHOW data_directory").Scan(&dir)
+	return err == nil && dir == c.Dir
 }
 
 // URL returns the connection URL of a database for a role, without TLS.
@@ -301,17 +333,4 @@ func serverUser() (credential *syscall.Credential, uid, gid int, err error) {
 		return nil, 0, 0, fmt.Errorf("read the user postgres: %w", err)
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, uid, gid, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("find a free port: not a TCP address")
-	}
-	return addr.Port, nil
 }

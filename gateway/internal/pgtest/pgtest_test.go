@@ -1,10 +1,12 @@
 package pgtest_test
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,6 +21,22 @@ func TestClusterSurvivesARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.MustExec(t, "postgres", "insert into kept values (1)")
+}
+
+// TestPortIsTakenMeanwhile has somebody listen on the server's port when it is
+// to start again.
+func TestPortIsTakenMeanwhile(t *testing.T) {
+	c := pgtest.New(t)
+	c.Kill()
+	l, err := net.Listen("tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(500*time.Millisecond, func() { l.Close() })
+	if err := c.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	c.MustExec(t, "postgres", "select 1")
 }
 
 func TestVersions(t *testing.T) {
