@@ -30,7 +30,6 @@ type guard struct {
 	seen     *catalog.Session // what the session's transaction has made; nil if nothing
 	over     overlay
 	pathSet  bool // the search path was set, and a rollback may undo that
-	texts    map[*statement.Tree]*relay.Text
 	analyses analysisCache
 	number   int64 // of the last statement
 	setting  isolation
@@ -58,7 +57,7 @@ const maxSessionTexts = 2000
 
 func newGuard(s *session, searchPath []string) *guard {
 	return &guard{
-		session: s, texts: map[*statement.Tree]*relay.Text{},
+		session: s,
 		env:     lineage.Environment{SearchPath: searchPath, Role: s.info.Role, Database: s.info.Database},
 		setting: isolation{epoch: 1},
 	}
@@ -76,18 +75,21 @@ func (g *guard) Read(sql string) (*relay.Text, *refusal.Refusal) {
 	if err != nil {
 		return g.unparsed(sql, err)
 	}
-	if t, ok := g.texts[tree]; ok {
-		return t, nil
-	}
-	t := &relay.Text{SQL: sql}
+	text, _ := tree.Derived(describeTree).(*relay.Text) // nothing else is
+	return text, nil
+}
+
+// describeTree makes the relay's text of a tree.
+func describeTree(tree *statement.Tree) any {
+	made := &struct { // most texts are of one statement
+		text relay.Text
+		one  [1]*relay.Statement
+	}{}
+	made.text.SQL, made.text.Statements = tree.SQL, made.one[:0]
 	for i := range tree.Statements {
-		t.Statements = append(t.Statements, describeStatement(&tree.Statements[i]))
+		made.text.Statements = append(made.text.Statements, describeStatement(&tree.Statements[i]))
 	}
-	if len(g.texts) >= maxSessionTexts {
-		clear(g.texts)
-	}
-	g.texts[tree] = t
-	return t, nil
+	return &made.text
 }
 
 // unparsed refuses a text that cannot be read, unless the policy lets such
@@ -133,7 +135,12 @@ var nothing = &known{facts: &policylang.Facts{
 
 // describeStatement tells the relay what a statement does to names.
 func describeStatement(st *statement.Statement) *relay.Statement {
-	out := &relay.Statement{Name: st.Session.Name, Data: &known{statement: st, facts: st.Facts}}
+	made := &struct {
+		statement relay.Statement
+		known     known
+	}{known: known{statement: st, facts: st.Facts}}
+	out := &made.statement
+	out.Name, out.Data = st.Session.Name, &made.known
 	if st.Session.Inner != nil {
 		out.Inner = describeStatement(st.Session.Inner)
 	}

@@ -12,6 +12,19 @@ import (
 type Tree struct {
 	SQL        string
 	Statements []Statement // none for an empty text
+
+	derived atomic.Value
+}
+
+// Derived returns what the tree's user makes of it, which is kept with the tree:
+// it is made once, or seldom twice, and must depend on the tree alone. A tree has
+// one user, whose values are all of one type.
+func (t *Tree) Derived(derive func(*Tree) any) any {
+	if d := t.derived.Load(); d != nil {
+		return d
+	}
+	t.derived.CompareAndSwap(nil, derive(t))
+	return t.derived.Load()
 }
 
 // Statement is one statement of a text, or one that is nested in another.
