@@ -653,7 +653,7 @@ func TestPolicyChangeOnLiveSessions(t *testing.T) {
 func TestLimitRules(t *testing.T) {
 	p := testPolicy()
 	p.QueryRules = append(p.QueryRules,
-		policylang.QueryRule{Name: "ceiling", When: "identity.name == 'ana'", Effect: policylang.EffectLimit, MaxRows: 5, StatementTimeout: "300ms"},
+		policylang.QueryRule{Name: "ceiling", When: "identity.name == 'ana'", Effect: policylang.EffectLimit, MaxRows: 5, StatementTimeout: "2s"},
 		policylang.QueryRule{Name: "why", When: "statement.writes", Effect: policylang.EffectLimit, RequireReason: true},
 	)
 	b := newBench(t, p)

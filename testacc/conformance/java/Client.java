@@ -340,8 +340,9 @@ public class Client {
 		step("cancel", () -> {
 			Statement s = c.createStatement();
 			Thread t = new Thread(() -> {
-				try {
-					Thread.sleep(300);
+				try (Connection look = connect(); Statement q = look.createStatement()) {
+					String running = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'";
+					while (!q.executeQuery(running).next()) Thread.sleep(20);
 					s.cancel();
 				} catch (Exception e) {
 					System.out.println(e);

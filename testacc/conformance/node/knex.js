@@ -38,7 +38,7 @@ await step('rolled back', () => db.transaction(async (tx) => {
   await tx('books').del();
   throw new Error('never mind');
 }));
-await step('timeout', () => db.raw('select pg_sleep(60)').timeout(300, { cancel: true }));
+await step('timeout', () => db.raw('select pg_sleep(60)').timeout(1000, { cancel: true }));
 await step('left', () => db('books').select('title').orderBy('title'));
 await step('drop', () => db.schema.dropTable('books'));
 await db.destroy();

@@ -2,7 +2,7 @@
 // statements, cursors, COPY streams, notices, notifications, cancelling.
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { connection, require, step, version } from './transcript.js';
+import { awaitSleep, connection, require, step, version } from './transcript.js';
 
 const pg = require('pg');
 const Cursor = require('pg-cursor');
@@ -91,7 +91,10 @@ await step('cancel by a second connection', async () => {
   const slow = client.query("select 'slow', pg_sleep(60)").catch((e) => e.code);
   other.processID = client.processID;
   const key = client.secretKey;
-  await new Promise((r) => setTimeout(r, 300));
+  const looker = new pg.Client(connection());
+  await looker.connect();
+  await awaitSleep(async (q) => (await looker.query(q)).rows);
+  await looker.end();
   await new Promise((done) => {
     const raw = other.connection;
     raw.ssl = false;

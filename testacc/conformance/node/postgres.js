@@ -3,7 +3,7 @@
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import postgres from 'postgres';
-import { connection, step, version } from './transcript.js';
+import { awaitSleep, connection, step, version } from './transcript.js';
 
 if (process.argv[2] === 'version') {
   console.log(version('postgres'));
@@ -74,8 +74,9 @@ await step('listen', () => new Promise((done, fail) => {
   sql.listen('ch', (payload) => { clearTimeout(timer); done(payload); }).then(() => sql.notify('ch', 'payload'), fail);
 }));
 await step('cancel', async () => {
-  const slow = sql`select pg_sleep(60)`;
-  setTimeout(() => slow.cancel(), 300);
+  const slow = sql`select pg_sleep(60)`.execute();
+  const looker = postgres(options);
+  awaitSleep((q) => looker.unsafe(q)).then(() => slow.cancel()).finally(() => looker.end());
   return slow;
 });
 await step('after it', () => sql`select 1 as a`);

@@ -31,3 +31,10 @@ export async function step(name, action) {
     console.log(`${name}: ${e.name} ${e.code} ${e.severity ?? ''} ${e.message}${position}`);
   }
 }
+
+// awaitSleep waits until the server runs pg_sleep(60): look runs a query and
+// gives its rows.
+export async function awaitSleep(look) {
+  const query = "select 1 from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%pg_sleep(60)%'";
+  while ((await look(query)).length === 0) await new Promise((r) => setTimeout(r, 20));
+}

@@ -2,13 +2,12 @@
 import io
 import sys
 import threading
-import time
 
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from transcript import step
+from transcript import await_sleep, step
 
 if sys.argv[1:] == ["version"]:
     print(psycopg2.__version__)
@@ -123,7 +122,15 @@ step("listen", listen)
 
 
 def cancel():
-    threading.Thread(target=lambda: (time.sleep(0.3), conn.cancel())).start()
+    def when_it_runs():
+        other = psycopg2.connect("")
+        other.autocommit = True
+        with other.cursor() as look:
+            await_sleep(lambda q: (look.execute(q), look.fetchall())[1])
+        other.close()
+        conn.cancel()
+
+    threading.Thread(target=when_it_runs).start()
     return rows("select pg_sleep(60)")
 
 

@@ -2,12 +2,11 @@
 import logging
 import sys
 import threading
-import time
 
 import psycopg
 from psycopg import sql
 
-from transcript import step
+from transcript import await_sleep, step
 
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it logs about a pipeline depends on timing
 
@@ -148,7 +147,12 @@ step("listen", listen)
 
 
 def cancel():
-    threading.Thread(target=lambda: (time.sleep(0.3), conn.cancel())).start()
+    def when_it_runs():
+        with psycopg.connect("", autocommit=True) as other:
+            await_sleep(lambda q: other.execute(q).fetchall())
+        conn.cancel()
+
+    threading.Thread(target=when_it_runs).start()
     return rows("select pg_sleep(60)")
 
 

@@ -1,4 +1,5 @@
 """What the Python clients share: a line for each step, or its error."""
+import time
 
 
 def step(name, action):
@@ -7,3 +8,10 @@ def step(name, action):
     except Exception as e:
         code = getattr(e, "pgcode", None) or getattr(e, "sqlstate", None) or getattr(getattr(e, "orig", None), "pgcode", None)
         print(f"{name}: {type(e).__name__} {code} {str(e).strip()}", flush=True)
+
+
+def await_sleep(look):
+    """Waits until the server runs select pg_sleep(60): look runs a query and gives its rows."""
+    query = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'"
+    while not look(query):
+        time.sleep(0.02)

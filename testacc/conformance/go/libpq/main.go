@@ -133,7 +133,7 @@ func run(dsn string) {
 		return nil, errors.Join(err, end)
 	})
 	Step("deadline", func() (any, error) {
-		limited, stop := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		limited, stop := context.WithTimeout(context.Background(), time.Second)
 		defer stop()
 		_, err := db.ExecContext(limited, "select pg_sleep(60)")
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -163,7 +164,7 @@ func basics(c *pgx.Conn) {
 	})
 	query("copied", "select count(*), sum(a), max(c) from cf")
 	Step("time limit", func() (any, error) {
-		_, err := c.Exec(ctx, "set statement_timeout = '50ms'")
+		_, err := c.Exec(ctx, "set statement_timeout = '1s'")
 		if err != nil {
 			return nil, err
 		}
@@ -263,8 +264,21 @@ func wire(c *pgx.Conn) {
 		return nil, c.PgConn().WaitForNotification(limited)
 	})
 	Step("cancel", func() (any, error) {
-		time.AfterFunc(300*time.Millisecond, func() { _ = pg.CancelRequest(ctx) })
+		other := connect(pgx.QueryExecModeExec)
+		defer other.Close(ctx)
+		var cancelled sync.WaitGroup
+		cancelled.Go(func() {
+			for running := false; !running; time.Sleep(20 * time.Millisecond) {
+				const query = "select exists (select from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)')"
+				if err := other.QueryRow(ctx, query).Scan(&running); err != nil {
+					fmt.Println("look:", err)
+					return
+				}
+			}
+			_ = pg.CancelRequest(ctx)
+		})
 		_, err := pg.Exec(ctx, "select pg_sleep(60)").ReadAll()
+		cancelled.Wait()
 		return nil, err
 	})
 	Step("parameters", func() (any, error) {
@@ -293,7 +307,7 @@ func viaSQL() {
 		return []any{a, b}, err
 	})
 	Step("deadline", func() (any, error) {
-		limited, stop := context.WithTimeout(ctx, 200*time.Millisecond)
+		limited, stop := context.WithTimeout(ctx, time.Second)
 		defer stop()
 		_, err := db.ExecContext(limited, "select pg_sleep(60)")
 		return errors.Is(err, context.DeadlineExceeded), nil
