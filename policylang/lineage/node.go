@@ -92,3 +92,31 @@ func locateInner(n any) int32 {
 	}
 	return -1
 }
+
+// locateColumn returns where an expression names the column that the refusal of a
+// label is about, or else where the expression begins.
+func (a *analyzer) locateColumn(n *ast.Node, l label) int32 {
+	if len(l.columns) == 0 || a.stored {
+		return locate(n)
+	}
+	name := a.shortName(l.columns[0])
+	found := int32(-1)
+	var look func(any)
+	look = func(m any) {
+		if ref, ok := m.(*ast.ColumnRef); ok && found < 0 && len(ref.Fields) > 0 {
+			if last, ok := ast.Unwrap(ref.Fields[len(ref.Fields)-1]).(*ast.String); ok && last.Sval == name {
+				found = ref.Location
+			}
+		}
+		if found < 0 {
+			ast.Children(m, look)
+		}
+	}
+	if u := ast.Unwrap(n); u != nil {
+		look(u)
+	}
+	if found < 0 {
+		return locate(n)
+	}
+	return found
+}

@@ -105,9 +105,15 @@ func (a *analyzer) predicate(n *ast.Node, s *scope, clause string) {
 	v := a.expr(n, s)
 	if !refusedBefore && a.refusal != nil && a.refusal.Code == CodeFallible { // that it decides says more
 		a.refusal = nil
-		a.control(a.mayFail, usePredicate, clause, locate(n))
+		a.decides(a.mayFail, clause, n)
 	}
-	a.control(v.label, usePredicate, clause, locate(n))
+	a.decides(v.label, clause, n)
+}
+
+// decides refuses that an expression of that label decides which rows there are,
+// unless policies allow it.
+func (a *analyzer) decides(l label, clause string, n *ast.Node) {
+	a.control(l, usePredicate, clause, a.locateColumn(n, a.denied(l, usePredicate)))
 }
 
 // where follows a WHERE. A policy may let a masked column be compared with one

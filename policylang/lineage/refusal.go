@@ -112,10 +112,7 @@ func (a *analyzer) describe(l label) string {
 	if len(l.columns) == 0 {
 		return "this value is hidden from you"
 	}
-	name := a.cat.ColumnName(l.columns[0])
-	if i := strings.LastIndexByte(name, '.'); i >= 0 {
-		name = name[i+1:]
-	}
+	name := a.shortName(l.columns[0])
 	policies := a.prot.policies(l.columns[:1])
 	switch len(policies) {
 	case 0:
@@ -124,6 +121,12 @@ func (a *analyzer) describe(l label) string {
 		return fmt.Sprintf("%s is masked for you (policy %s)", name, policies[0])
 	}
 	return fmt.Sprintf("%s is masked for you (policies %s)", name, strings.Join(policies, ", "))
+}
+
+// shortName returns a column's name without its table's.
+func (a *analyzer) shortName(id pgcatalog.ColumnID) string {
+	name := a.cat.ColumnName(id)
+	return name[strings.LastIndexByte(name, '.')+1:]
 }
 
 // use is a way in which a value decides something besides being shown.

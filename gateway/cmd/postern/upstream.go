@@ -86,7 +86,12 @@ func (f *upstreamFlags) connect(ctx context.Context, gateway *policylang.Gateway
 		if means.Authority == nil && gateway.Upstream.LoginBy() == policylang.LoginCertificate {
 			return nil, errors.New("the policy has the gateway log in by certificate: give --data, the gateway's directory with the authority for it, or connect as somebody else by --url")
 		}
-		return upstream.Connect(ctx, &gateway.Upstream, upstream.Login{Role: gateway.Upstream.CatalogRole, Database: f.database, Means: means})
+		conn, err := upstream.Connect(ctx, &gateway.Upstream, upstream.Login{Role: gateway.Upstream.CatalogRole, Database: f.database, Means: means})
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "28") { // invalid_authorization_specification
+			err = fmt.Errorf("%w; as long as the database is not prepared, connect as its administrator by --url", err)
+		}
+		return conn, err
 	}
 	url := f.url
 	if strings.HasPrefix(url, "env:") || strings.HasPrefix(url, "file:") {

@@ -103,6 +103,11 @@ func testUpstream(t *testing.T, version int) {
 		return prepare.PolicyStatus{}
 	}
 
+	writeFile(t, "first.postern.hcl", strings.Replace(upstreamPolicy, "{\n    host", fmt.Sprintf("{\n    port = %d\n    host", cluster.Port), 1))
+	if got := runLine("upstream prepare first.postern.hcl --grant read --database app"); !strings.Contains(got, "connect as its administrator by --url") {
+		t.Errorf("before the catalog's reader exists: %s", got)
+	}
+
 	r := check()
 	for _, role := range []string{"ana", "dba", "postern"} {
 		wants(r, prepare.Missing, "role "+role+": the role does not exist")
