@@ -148,7 +148,7 @@ func copyOptions(f *lineage.CopyFormat) (mask.CopyOptions, bool) {
 
 func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusal) {
 	if k.statement == nil {
-		return nil, refusal.New(refusal.Masked, "with masked columns in the database, %s needs a statement that the gateway has read", k.facts.Command)
+		return nil, unseen(k.facts.Command)
 	}
 	a, refused := g.analyses.analysis(k, func() (*lineage.Analysis, *lineage.Refusal) {
 		return lineage.Analyze(k.statement, g.env, n.catalog, n.protection)
@@ -167,6 +167,20 @@ func (n *names) analysis(g *guard, k *known) (*lineage.Analysis, *refusal.Refusa
 		return nil, r
 	}
 	return a, nil
+}
+
+// unseen refuses what runs by a name of which the gateway has not read what it
+// stands for.
+func unseen(command string) *refusal.Refusal {
+	switch command {
+	case "EXECUTE":
+		return refusal.New(refusal.Masked, "this session has not prepared a statement of that name, and columns are masked for you").
+			WithHint("Prepare it in this session; by PREPARE, in a text of its own.")
+	case "FETCH", "MOVE":
+		return refusal.New(refusal.Masked, "this transaction has not declared a cursor of that name, and columns are masked for you").
+			WithHint("DECLARE it in this transaction, in a text of its own.")
+	}
+	return refusal.New(refusal.Masked, "%s needs a statement that the gateway has read, and columns are masked for you", command)
 }
 
 // analysisCache keeps what was worked out about a session's statements, as
