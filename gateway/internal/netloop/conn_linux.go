@@ -22,6 +22,7 @@ type Conn struct {
 	reader       *Task
 	fd           int
 	id           int32
+	turn         uint32      // of the loop's patience, in which it was served last
 	readable     atomic.Bool // there may be something to read
 	hup          atomic.Bool // the other side has left
 
@@ -103,6 +104,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 		return 0, errWouldBlock{}
 	}
 	n, errno := recv(c.fd, b)
+	c.loop.patience.read(n)
 	if n < len(b) {
 		c.readable.Store(false) // an event tells when there is more
 	}

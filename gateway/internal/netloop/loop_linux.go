@@ -24,14 +24,16 @@ type Loop struct {
 	inbox []item // guarded by mu
 
 	// Of the loop.
-	taken   []item
-	idle    []*coroutine
-	paused  []*Task // have another turn when the others have had theirs
-	resumed []*Task // have it now
-	conns   map[int32]*Conn
-	lastID  int32
-	closing bool
-	later   later
+	taken    []item
+	idle     []*coroutine
+	paused   []*Task // have another turn when the others have had theirs
+	resumed  []*Task // have it now
+	conns    map[int32]*Conn
+	lastID   int32
+	events   int // of the last wake-up
+	closing  bool
+	later    later
+	patience patience
 }
 
 // item is something to do for the loop: run a task that was woken or came
@@ -134,6 +136,7 @@ func (l *Loop) run() {
 			if event.Fd == 0 {
 				l.emptyPipe()
 			} else if c := l.conns[event.Fd]; c != nil {
+				l.patience.serves(c)
 				l.serve(c, event.Events)
 			}
 			l.later.sendFull()
@@ -161,6 +164,9 @@ func (l *Loop) wait(events []syscall.EpollEvent) int {
 		idle = len(l.inbox) == 0
 		l.mu.Unlock()
 	}
+	if idle {
+		l.patience.have(l.events)
+	}
 	n := 0
 	if !idle {
 		n = waitHeld(l.epoll, events, 0)
@@ -168,7 +174,8 @@ func (l *Loop) wait(events []syscall.EpollEvent) int {
 		n, _ = syscall.EpollWait(l.epoll, events, -1) // EINTR is as good as nothing: it cannot fail otherwise
 	}
 	l.asleep.Store(false)
-	return max(n, 0)
+	l.events = max(n, 0)
+	return l.events
 }
 
 // heldFor is for how many milliseconds the loop waits without telling the

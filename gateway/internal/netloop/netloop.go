@@ -34,7 +34,9 @@
 // known to be there, and all that is ready at one time costs one wake-up. What is
 // written meanwhile is sent together by an io_uring, where the kernel gives us
 // one: each send wakes a process, which takes the processor from a loop that
-// comes back from the kernel. It waits for sockets without telling the scheduler, as long as they are not
+// comes back from the kernel. With many busy connections, or one that sends much,
+// it lets others run before it waits, so that more is ready when it comes back.
+// It waits for sockets without telling the scheduler, as long as they are not
 // idle, and therefore keeps a processor (in the sense of GOMAXPROCS), which
 // [Start] adds.
 //
