@@ -89,7 +89,8 @@ func newRunner(cluster *pgtest.Cluster) *bypass.Runner {
 	server := bypass.Endpoint{Address: net.JoinHostPort(cluster.Host, strconv.Itoa(cluster.Port))}
 	return &bypass.Runner{
 		Server: server, Target: server, Directory: filepath.Dir(cluster.LogFile()),
-		Use: func(context.Context, bypass.Policy) error { return nil },
+		Use:      func(context.Context, bypass.Policy) error { return nil },
+		Patience: time.Minute, // the machine may be busy
 	}
 }
 
