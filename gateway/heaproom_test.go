@@ -37,9 +37,10 @@ func TestFollowHeap(t *testing.T) {
 		t.Errorf("%s: %d %%", what, percent())
 	}
 	becomes("little is live", func(p int) bool { return p > 120 })
-	much := make([]byte, 256<<20)
-	becomes("much is live", func(p int) bool { return p == 100 })
-	runtime.KeepAlive(much)
-	much = nil
+	func() {
+		much := make([]byte, 256<<20)
+		becomes("much is live", func(p int) bool { return p == 100 })
+		runtime.KeepAlive(much)
+	}()
 	becomes("little is live again", func(p int) bool { return p > 120 })
 }
