@@ -342,7 +342,7 @@ public class Client {
 			Thread t = new Thread(() -> {
 				try (Connection look = connect(); Statement q = look.createStatement()) {
 					String running = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'";
-					while (!q.executeQuery(running).next()) Thread.sleep(20);
+					for (int i = 0; i < 1500 && !q.executeQuery(running).next(); i++) Thread.sleep(20);
 					s.cancel();
 				} catch (Exception e) {
 					System.out.println(e);

@@ -32,9 +32,9 @@ export async function step(name, action) {
   }
 }
 
-// awaitSleep waits until the server runs pg_sleep(60): look runs a query and
-// gives its rows.
+// awaitSleep waits until the server runs pg_sleep(60), or half a minute: look
+// runs a query and gives its rows.
 export async function awaitSleep(look) {
   const query = "select 1 from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%pg_sleep(60)%'";
-  while ((await look(query)).length === 0) await new Promise((r) => setTimeout(r, 20));
+  for (let i = 0; i < 1500 && (await look(query)).length === 0; i++) await new Promise((r) => setTimeout(r, 20));
 }
