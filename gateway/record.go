@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,8 +26,11 @@ func (s *session) record(kind evidence.Kind, v *view) *evidence.Record {
 	if v == nil {
 		return r
 	}
-	upstream := v.policy.Program.Gateway().Upstream
-	r.Server = net.JoinHostPort(upstream.Host, strconv.Itoa(upstream.Port))
+	if s.upstream != nil {
+		r.Server = s.upstream.Server
+	} else { // where the login would have led first
+		r.Server = v.policy.Program.Gateway().Upstream.Servers()[0].String()
+	}
 	r.Identity, r.Issuer, r.Subject, r.Groups = v.subject.Name, v.subject.Issuer, v.subject.ID, v.subject.Groups
 	if v.subject.Actor != nil {
 		r.Actor = v.subject.Actor.Name

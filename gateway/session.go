@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,6 @@ type session struct {
 	client     net.Conn
 	secretSize int // of the cancel key that the client takes, in bytes
 	upstream   *upstream.Conn
-	target     *policylang.Upstream // that upstream was connected to
 
 	key       cancelKey
 	countedAs string // the identity whose session it is in the registry
@@ -98,7 +98,6 @@ func (s *Server) admit(ctx context.Context, conn net.Conn, nth int, log *slog.Lo
 	if live.upstream, err = live.connect(login, client, policy); err != nil {
 		return nil, "", live.turnAway(s.inTime(client.Conn, err))
 	}
-	live.target = &policy.Program.Gateway().Upstream
 	return live, "", nil
 }
 
@@ -233,7 +232,7 @@ func (s *session) adopt(policy *livepolicy.Policy) *refusal.Refusal {
 	if v.subject.Name != before.subject.Name {
 		return refusal.New(refusal.IdentityRemoved, "the policy now sees %q as somebody else", before.subject.Name)
 	}
-	if a, b := before.policy.Program.Gateway().Upstream, policy.Program.Gateway().Upstream; a.Host != b.Host || a.Port != b.Port {
+	if !slices.Contains(policy.Program.Gateway().Upstream.Servers(), s.upstream.Target.Servers()[0]) {
 		return refusal.New(refusal.IdentityRemoved, "the policy moved this gateway to another database").WithHint("Connect again.")
 	}
 	s.view.Store(v)
@@ -260,7 +259,7 @@ func (s *session) connect(ctx context.Context, client *accept.Client, policy *li
 	if !target.SessionTable {
 		return up, nil
 	}
-	if err := upstream.Introduce(ctx, target, s.server.cfg.Upstream, s.info.Database, up, s.person()); err != nil {
+	if err := upstream.Introduce(ctx, s.server.cfg.Upstream, s.info.Database, up, s.person()); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelError, "connect upstream", slog.Any("error", err))
 		_ = up.Close()
 		return nil, refusal.New(refusal.UpstreamUnavailable, "the gateway cannot tell the database who you are").
@@ -294,12 +293,12 @@ func (s *session) person() upstream.Person {
 // gateway that could not is of no use: it names a process of the server's that
 // has ended.
 func (s *session) leave() {
-	if !s.target.SessionTable {
+	if !s.upstream.Target.SessionTable {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := upstream.Forget(ctx, s.target, s.server.cfg.Upstream, s.info.Database, s.upstream, s.person()); err != nil {
+	if err := upstream.Forget(ctx, s.server.cfg.Upstream, s.info.Database, s.upstream, s.person()); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "leave the upstream", slog.Any("error", err))
 	}
 }

@@ -45,8 +45,12 @@ type Gateway struct {
 
 // Upstream says where a gateway's PostgreSQL is and how to log in to it.
 type Upstream struct {
-	Host        string `json:"host"`
-	Port        int    `json:"port"`         // 5432 unless set
+	Host string `json:"host"`
+	Port int    `json:"port"` // 5432 unless set
+
+	FallbackHosts      []string     `json:"fallback_hosts,omitempty"`       // "name" or "name:port", asked in order where Host will not do; see Servers
+	TargetSessionAttrs SessionAttrs `json:"target_session_attrs,omitempty"` // which of the servers will do; see Attrs
+
 	TLS         string `json:"tls"`          // "verify-full" unless set; "verify-ca", "require", "disable"
 	CA          string `json:"ca"`           // PEM file on the gateway's host; empty means the system's roots
 	Credentials string `json:"credentials"`  // "env:NAME", "file:/path", "vault:path": a reference, never the secret
@@ -297,7 +301,7 @@ func sortedObjects[T any, P interface {
 func setGatewayDefaults(g *Gateway) {
 	setDefault(&g.DefaultEffect, EffectDeny)
 	setDefault(&g.Unparsed, "deny")
-	setDefault(&g.Upstream.Port, 5432)
+	setDefault(&g.Upstream.Port, defaultPort)
 	setDefault(&g.Upstream.TLS, "verify-full")
 	setDefault(&g.Upstream.CatalogRole, "postern")
 	unsaid := g.Upstream

@@ -21,6 +21,9 @@ func randomPolicy(r *rand.Rand) policylang.Policy {
 				Port:        pick(r, 0, 5432, 6432),
 				TLS:         pick(r, "", "verify-full", "verify-ca"),
 				Credentials: pick(r, "", "env:PGPASSWORD", "file:/run/x", "vault:db/creds"),
+
+				FallbackHosts:      pick(r, nil, []string{"db2", "db3:5433"}, []string{"db3:5433", "db2"}),
+				TargetSessionAttrs: pick(r, "", policylang.AttrsAny, policylang.AttrsStandby),
 			},
 			Issuers: randomIssuers(r),
 		})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,7 @@ func (c checker) upstream(u *Upstream) {
 	if enumeration(c, "upstream.login", u.Login, LoginCertificate, LoginSCRAM, LoginPassword) {
 		c.login(u)
 	}
+	c.servers(u)
 }
 
 // login checks that the connection allows for the way to log in.
@@ -57,7 +59,7 @@ func (c checker) login(u *Upstream) {
 
 // transport checks how well the connection to the upstream is protected.
 func (c checker) transport(u *Upstream) {
-	local := isLoopback(u.Host) || strings.HasPrefix(u.Host, "/")
+	local := !slices.ContainsFunc(u.Servers(), func(s HostPort) bool { return !isLoopback(s.Host) && !strings.HasPrefix(s.Host, "/") })
 	switch {
 	case u.TLS == "disable" && u.CA != "":
 		c.add("upstream.ca", `upstream.ca has no meaning where tls is "disable"`, "Remove it, or set tls.")
@@ -65,6 +67,40 @@ func (c checker) transport(u *Upstream) {
 		c.warn("upstream.tls", "the connection to PostgreSQL is not encrypted", `Set tls = "verify-full".`)
 	case u.TLS == "require":
 		c.warn("upstream.tls", "PostgreSQL's certificate is not verified", `Anybody between the gateway and PostgreSQL can read along. Set tls = "verify-full".`)
+	}
+}
+
+// maxServers is how many an upstream can have: each is asked before a login fails.
+const maxServers = 8
+
+// servers checks what a gateway does where the first server will not do.
+func (c checker) servers(u *Upstream) {
+	const hosts, attrs = "upstream.fallback_hosts", "upstream.target_session_attrs"
+	first := u.Servers()[0]
+	seen := map[HostPort]bool{first: true}
+	for i, text := range u.FallbackHosts {
+		attr := fmt.Sprintf("%s[%d]", hosts, i)
+		server, ok := parseHostPort(text, first.Port)
+		switch {
+		case !ok:
+			c.add(attr, fmt.Sprintf("%q is not a host", text), `Write "db2.internal" or, if its port is not that of host, "db2.internal:5433".`)
+		case seen[server]:
+			c.add(attr, fmt.Sprintf("%s is listed already", server), "List each server once.")
+		}
+		seen[server] = true
+	}
+	if len(u.FallbackHosts) >= maxServers {
+		c.add(hosts, fmt.Sprintf("an upstream has at most %d servers", maxServers), "Put a name of several addresses, or a load balancer, before them.")
+	}
+	if !enumeration(c, attrs, u.TargetSessionAttrs, AttrsPrimary, AttrsStandby, AttrsPreferStandby, AttrsReadWrite, AttrsReadOnly, AttrsAny) {
+		return
+	}
+	switch u.Attrs() {
+	case AttrsStandby, AttrsPreferStandby, AttrsReadOnly:
+		if u.SessionTable {
+			c.add(attrs, "who is connected cannot be written into a standby", "Remove session_table, or connect to the primary.")
+		}
+	case AttrsAny, AttrsPrimary, AttrsReadWrite:
 	}
 }
 
@@ -82,7 +118,7 @@ func (c checker) host(host string) {
 		c.add(attr, "upstream.host must be a host name, not a URL", `Write host = "db.internal" and, if it is not 5432, port.`)
 	case strings.Contains(host, ":"):
 		c.add(attr, "upstream.host must not hold a port", "Set port on a line of its own.")
-	case strings.ContainsFunc(host, func(r rune) bool { return !isHostRune(r) }):
+	case !isHostName(host):
 		c.add(attr, fmt.Sprintf("%q is not a host name", host), "A host name has letters, digits, hyphens and dots.")
 	}
 }

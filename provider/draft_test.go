@@ -49,6 +49,9 @@ func draftCases() []draftCase {
 
 				  login         = "scram"
 				  session_table = true
+
+				  fallback_hosts       = ["z.internal", "a.internal:5434"]
+				  target_session_attrs = "read-write"
 				}
 				issuer = {
 				  corp     = { url = "https://login.example.com", audience = "postern" }
@@ -57,7 +60,7 @@ func draftCases() []draftCase {
 			want: &policylang.Gateway{
 				Name: "x", DefaultEffect: "allow", Unparsed: "allow",
 				Upstream: policylang.Upstream{
-					Host: "db2.internal", Port: 5433, TLS: "verify-ca", CA: "/etc/postern/ca.pem",
+					Host: "db2.internal", Port: 5433, FallbackHosts: []string{"z.internal", "a.internal:5434"}, TargetSessionAttrs: "read-write", TLS: "verify-ca", CA: "/etc/postern/ca.pem",
 					Credentials: "file:/run/secrets/orders", CatalogRole: "reader", Login: policylang.LoginSCRAM, SessionTable: true,
 				},
 				Issuers: []policylang.Issuer{

@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/posternhq/postern/policylang"
 )
@@ -47,6 +48,17 @@ func gatewayAttributes() map[string]schema.Attribute {
 					Optional:            true,
 					MarkdownDescription: "Port; `5432` unless set.",
 					Validators:          []validator.Int64{int64validator.Between(1, 65535)},
+				},
+				"fallback_hosts": schema.ListAttribute{
+					Optional:    true,
+					ElementType: types.StringType,
+					MarkdownDescription: "Further servers of the same cluster, as `db2.internal` or `db2.internal:5433`, which are asked in this order where the first cannot be reached or will not do: " +
+						"physical replicas, of which one may be promoted.",
+				},
+				"target_session_attrs": schema.StringAttribute{
+					Optional: true,
+					MarkdownDescription: "Which of the servers will do, as libpq's parameter of that name: `primary` (unless set), `standby`, `prefer-standby`, `read-write`, `read-only` or `any`. " +
+						"Without `fallback_hosts`, any.",
 				},
 				"tls": schema.StringAttribute{
 					Optional:            true,

@@ -22,9 +22,9 @@ type credentials struct {
 
 // credential is how one connection logs in.
 type credential struct {
-	user     string // the role, but for one that Vault has made in its place
-	password string // empty if there is none
-	lease    vault.Lease
+	user      string // the role, but for one that Vault has made in its place
+	passwords credentials
+	lease     vault.Lease
 }
 
 // readCredential resolves the policy's reference for a login: "env:NAME",
@@ -33,8 +33,7 @@ type credential struct {
 func readCredential(ctx context.Context, target *policylang.Upstream, login *Login) (credential, error) {
 	scheme, rest, _ := strings.Cut(target.Credentials, ":")
 	found := func(text string) (credential, error) {
-		password := parseCredentials(text).password(target.Host, target.Port, login.Database, login.Role)
-		return credential{user: login.Role, password: password}, nil
+		return credential{user: login.Role, passwords: parseCredentials(text)}, nil
 	}
 	switch scheme {
 	case "":
@@ -75,10 +74,10 @@ func readVault(ctx context.Context, client *vault.Client, path, role string) (cr
 	if err != nil {
 		return credential{}, err
 	}
-	c := credential{user: role, lease: secret.Lease, password: secret.Data[role]}
+	c := credential{user: role, lease: secret.Lease, passwords: credentials{single: secret.Data[role]}}
 	username := secret.Data["username"]
 	switch {
-	case c.password != "":
+	case c.passwords.single != "":
 		return c, nil
 	case secret.Data["password"] == "":
 		return credential{}, fmt.Errorf("vault %s: the secret has neither a field password nor one of the role's name", path)
@@ -87,7 +86,7 @@ func readVault(ctx context.Context, client *vault.Client, path, role string) (cr
 	case username != "" && username != role:
 		return credential{}, fmt.Errorf("vault %s: the secret is of another role than the identity's", path)
 	}
-	c.password = secret.Data["password"]
+	c.passwords.single = secret.Data["password"]
 	return c, nil
 }
 

@@ -136,7 +136,7 @@ func testSessionTable(t *testing.T, cluster *pgtest.Cluster) {
 	}
 	cluster.MustExec(t, "postgres", "CREATE ROLE shared LOGIN; CREATE ROLE postern LOGIN")
 	unprepared := dial()
-	if err := upstream.Introduce(t.Context(), target, upstream.Means{}, "postgres", unprepared, upstream.Person{Identity: "ana"}); err == nil || !strings.Contains(err.Error(), "postern upstream prepare --session-table") {
+	if err := upstream.Introduce(t.Context(), upstream.Means{}, "postgres", unprepared, upstream.Person{Identity: "ana"}); err == nil || !strings.Contains(err.Error(), "postern upstream prepare --session-table") {
 		t.Errorf("without the table: %v", err)
 	}
 	script, err := prepare.New(prepare.Options{CatalogRole: "postern", Database: "postgres", Roles: []prepare.Role{{Name: "shared"}}, Grants: prepare.GrantNone, SessionTable: true, Method: "scram-sha-256"})
@@ -150,7 +150,7 @@ func testSessionTable(t *testing.T, cluster *pgtest.Cluster) {
 CREATE POLICY own ON orders USING (owner = postern.identity()); GRANT SELECT ON orders TO shared`)
 	people := map[string]*upstream.Conn{"ana": dial(), "ben": dial()}
 	for name, conn := range people {
-		if err := upstream.Introduce(t.Context(), target, upstream.Means{}, "postgres", conn, upstream.Person{Identity: name, Actor: "bot", Session: "s_" + name}); err != nil {
+		if err := upstream.Introduce(t.Context(), upstream.Means{}, "postgres", conn, upstream.Person{Identity: name, Actor: "bot", Session: "s_" + name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,7 +169,7 @@ CREATE POLICY own ON orders USING (owner = postern.identity()); GRANT SELECT ON 
 			t.Errorf("%s: got %q", sql, got)
 		}
 	}
-	if err := upstream.Forget(t.Context(), target, upstream.Means{}, "postgres", people["ana"], upstream.Person{Session: "s_ana"}); err != nil {
+	if err := upstream.Forget(t.Context(), upstream.Means{}, "postgres", people["ana"], upstream.Person{Session: "s_ana"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := simpleQuery(t, people["ana"], "SELECT coalesce(postern.identity(), 'nobody') || (SELECT count(*) FROM orders)"); got != "nobody0" {
@@ -177,7 +177,7 @@ CREATE POLICY own ON orders USING (owner = postern.identity()); GRANT SELECT ON 
 	}
 	_ = people["ben"].Close() // as a gateway that crashed would leave it
 	wantEventually(t, "what was left behind is dropped with the next session", func() bool {
-		if err := upstream.Introduce(t.Context(), target, upstream.Means{}, "postgres", people["ana"], upstream.Person{Identity: "ana", Session: "s_2"}); err != nil {
+		if err := upstream.Introduce(t.Context(), upstream.Means{}, "postgres", people["ana"], upstream.Person{Identity: "ana", Session: "s_2"}); err != nil {
 			t.Fatal(err)
 		}
 		got, err := query(t, target, upstream.Login{Role: "postern", Database: "postgres"}, "SELECT string_agg(session, ',') FROM postern.session")

@@ -31,15 +31,16 @@ INSERT INTO postern.session (pid, backend_start, identity, actor, session) VALUE
 )
 
 // Introduce tells the database who is behind a connection, by a connection of
-// the catalog's role, which must be to the same database.
-func Introduce(ctx context.Context, target *policylang.Upstream, means Means, database string, c *Conn, p Person) error {
-	return asCatalogRole(ctx, target, means, database, introduceSQL,
+// the catalog's role, which must be to the same database, and is to the same
+// server.
+func Introduce(ctx context.Context, means Means, database string, c *Conn, p Person) error {
+	return asCatalogRole(ctx, c.Target, means, database, introduceSQL,
 		strconv.FormatUint(uint64(c.pid), 10), c.started, p.Identity, p.Actor, p.Session)
 }
 
 // Forget takes back what Introduce told.
-func Forget(ctx context.Context, target *policylang.Upstream, means Means, database string, c *Conn, p Person) error {
-	return asCatalogRole(ctx, target, means, database, forgetSQL, strconv.FormatUint(uint64(c.pid), 10), p.Session)
+func Forget(ctx context.Context, means Means, database string, c *Conn, p Person) error {
+	return asCatalogRole(ctx, c.Target, means, database, forgetSQL, strconv.FormatUint(uint64(c.pid), 10), p.Session)
 }
 
 func asCatalogRole(ctx context.Context, target *policylang.Upstream, means Means, database, sql string, values ...string) (err error) {

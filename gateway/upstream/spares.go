@@ -129,7 +129,10 @@ func (s *Spares) key(ctx context.Context, target *policylang.Upstream, owner str
 	if err != nil {
 		return loginKey{}, false
 	}
-	parts := []string{string(described), owner, login.Role, login.Database, secret.user, secret.password}
+	parts := []string{string(described), owner, login.Role, login.Database, secret.user}
+	for _, server := range target.Servers() {
+		parts = append(parts, secret.passwords.password(server.Host, server.Port, login.Database, login.Role))
+	}
 	for _, name := range slices.Sorted(maps.Keys(login.Parameters)) {
 		parts = append(parts, name, login.Parameters[name])
 	}

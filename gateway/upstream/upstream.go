@@ -38,8 +38,10 @@ type Login struct {
 // Conn is an authenticated connection, idle and outside a transaction.
 type Conn struct {
 	net.Conn
-	Parameters map[string]string // what the server reported by ParameterStatus
-	SearchPath []string          // current_schemas(true) at login
+	Target     *policylang.Upstream // the upstream, with the server of the connection as its only one
+	Server     string               // that server's host:port
+	Parameters map[string]string    // what the server reported by ParameterStatus
+	SearchPath []string             // current_schemas(true) at login
 
 	cancelAddr string
 	cancelTLS  *tls.Config
@@ -61,7 +63,8 @@ func (c *Conn) Close() error {
 // NetConn returns the connection underneath.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// dialTimeout bounds a login, from name resolution to ReadyForQuery.
+// dialTimeout bounds a login, from name resolution to ReadyForQuery, with all
+// servers that are asked.
 const dialTimeout = 10 * time.Second
 
 // passedOn is the allow-list of startup parameters.
@@ -83,44 +86,54 @@ func PassedOn(name string) bool { return slices.Contains(passedOn, name) }
 // Dial connects and logs in. The error names the upstream and the cause, and
 // holds no secret.
 func Dial(ctx context.Context, target *policylang.Upstream, login Login) (*Conn, error) {
-	conn, credential, err := connect(ctx, target, login)
+	made, err := connect(ctx, target, login)
 	if err != nil {
 		return nil, err
 	}
-	lease := keep(login.Means.Vault, credential.lease)
-	c, err := hijack(ctx, conn, target.SessionTable)
+	lease := keep(login.Means.Vault, made.credential.lease)
+	c, err := hijack(ctx, made.PgConn, target.SessionTable)
 	if err != nil {
 		lease.release()
 		return nil, err
 	}
-	c.lease = lease
+	c.lease, c.Target, c.Server = lease, made.target, made.target.Servers()[0].String()
 	return c, nil
 }
 
 // Connect is Dial for the gateway's own queries: it gives pgconn's connection. A
 // credential that Vault made for it is not renewed, and ends by itself.
 func Connect(ctx context.Context, target *policylang.Upstream, login Login) (*pgconn.PgConn, error) {
-	conn, _, err := connect(ctx, target, login)
-	return conn, err
+	made, err := connect(ctx, target, login)
+	if err != nil {
+		return nil, err
+	}
+	return made.PgConn, nil
 }
 
-func connect(ctx context.Context, target *policylang.Upstream, login Login) (*pgconn.PgConn, credential, error) {
+func connect(ctx context.Context, target *policylang.Upstream, login Login) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	secret, err := readCredential(ctx, target, &login)
 	if err != nil {
-		return nil, credential{}, err
+		return nil, err
 	}
+	return findServer(ctx, target, login, secret)
+}
+
+// connectServer logs in to the target's only server; see firstServer for the
+// others.
+func connectServer(ctx context.Context, target *policylang.Upstream, login Login, secret credential, validate pgconn.ValidateConnectFunc) (*pgconn.PgConn, error) {
 	cfg, err := config(target, login, secret)
 	if err != nil {
-		return nil, credential{}, err
+		return nil, err
 	}
+	cfg.ValidateConnect = validate
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		err = withoutConfig(err)
-		return nil, credential{}, fmt.Errorf("connect to upstream %s:%d as %q: %w%s", target.Host, target.Port, secret.user, err, advice(target, err))
+		return nil, fmt.Errorf("connect to upstream %s:%d as %q: %w%s", target.Host, target.Port, secret.user, err, advice(target, err))
 	}
-	return conn, secret, nil
+	return conn, nil
 }
 
 // withoutConfig strips pgconn's wrapper, which repeats the configuration.
@@ -166,8 +179,8 @@ func config(target *policylang.Upstream, login Login, secret credential) (*pgcon
 	cfg.Host, cfg.Port, cfg.User, cfg.Database = target.Host, uint16(target.Port), secret.user, login.Database
 	cfg.TLSConfig = tlsConfig
 	cfg.Fallbacks = nil
-	cfg.Password = secret.password
-	cfg.RequireAuth, cfg.ChannelBinding = requirements(target, secret.password != "", tlsConfig != nil)
+	cfg.Password = secret.passwords.password(target.Host, target.Port, login.Database, login.Role)
+	cfg.RequireAuth, cfg.ChannelBinding = requirements(target, cfg.Password != "", tlsConfig != nil)
 	cfg.RuntimeParams = maps.Clone(readAs)
 	for name, value := range login.Parameters {
 		if PassedOn(name) && name != "client_encoding" {
@@ -178,7 +191,7 @@ func config(target *policylang.Upstream, login Login, secret credential) (*pgcon
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
-			return nil, err
+			return nil, &dialError{err}
 		}
 		return netloop.Wrap(conn), nil
 	}

@@ -25,6 +25,7 @@ const (
 	TypeNumber     Type = "number"
 	TypeBool       Type = "bool"
 	TypeSet        Type = "set of strings"
+	TypeList       Type = "list of strings" // whose order counts
 	TypeMap        Type = "map"
 	TypeDuration   Type = "duration"   // a string such as "15m"
 	TypeExpression Type = "expression" // a string with CEL
@@ -58,6 +59,8 @@ func gatewayAttributes() []Attribute {
 		{Name: "unparsed", Type: TypeString, Default: `"deny"`, Values: []string{"deny", "allow"}, Doc: "What happens to SQL that the parser cannot read. With \"allow\" it goes to the rules as opaque."},
 		{Name: "upstream.host", Type: TypeString, Required: true, Doc: "Host name or address of PostgreSQL, or the directory of its Unix socket."},
 		{Name: "upstream.port", Type: TypeNumber, Default: "5432", Doc: "Port of PostgreSQL."},
+		{Name: "upstream.fallback_hosts", Type: TypeList, Doc: "Further servers of the same cluster, as \"db2.internal\" or \"db2.internal:5433\", which are asked in this order where the first cannot be reached or will not do: physical replicas, of which one may be promoted."},
+		{Name: "upstream.target_session_attrs", Type: TypeString, Default: `"primary"`, Values: []string{"primary", "standby", "prefer-standby", "read-write", "read-only", "any"}, Doc: "Which of the servers will do, as libpq's parameter of that name. Without fallback_hosts, any."},
 		{Name: "upstream.login", Type: TypeString, Default: `"certificate"`, Values: []string{"certificate", "scram", "password"}, Doc: "How the gateway logs in to PostgreSQL as an identity's role. With \"certificate\" it makes a certificate for each session, and PostgreSQL needs no password; \"scram\" is SCRAM-SHA-256 alone, bound to the TLS connection; \"password\" is whatever the server asks for, and the default where credentials are set or tls is \"disable\"."},
 		{Name: "upstream.session_table", Type: TypeBool, Default: "false", Doc: "Whether the gateway tells the database who is behind each connection, which postern.identity() then gives: for roles that several people share."},
 		{Name: "upstream.tls", Type: TypeString, Default: `"verify-full"`, Values: []string{"verify-full", "verify-ca", "require", "disable"}, Doc: "How the connection to PostgreSQL is protected, as libpq's sslmode."},

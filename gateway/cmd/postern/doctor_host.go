@@ -195,12 +195,24 @@ func (p *patient) examineUpstream(ctx context.Context) finding {
 	if err != nil {
 		return problem(check, err.Error(), "see that this runs as the gateway's user, in its environment")
 	}
-	conn, err := upstream.Connect(ctx, target, upstream.Login{Role: target.CatalogRole, Database: "postgres", Means: means})
-	if err != nil {
-		return problem(check, err.Error(), upstreamAdvice(err, target))
+	login := upstream.Login{Role: target.CatalogRole, Database: "postgres", Means: means}
+	var versions []string
+	for _, server := range target.Servers() {
+		conn, err := upstream.Connect(ctx, target.At(server), login)
+		if err != nil {
+			return problem(check, err.Error(), upstreamAdvice(err, target))
+		}
+		versions = append(versions, fmt.Sprintf("%s lets %q in, version %s", server, target.CatalogRole, conn.ParameterStatus("server_version")))
+		_ = conn.Close(ctx) // it was only looked at
 	}
-	defer conn.Close(ctx)
-	return fine(check, "%s:%d lets %q in, version %s", target.Host, target.Port, target.CatalogRole, conn.ParameterStatus("server_version"))
+	if len(versions) > 1 {
+		conn, err := upstream.Connect(ctx, target, login)
+		if err != nil {
+			return problem(check, err.Error(), fmt.Sprintf("see that one of the servers is what upstream.target_session_attrs asks for: %q", target.Attrs()))
+		}
+		_ = conn.Close(ctx) // the same
+	}
+	return fine(check, "%s", strings.Join(versions, "; "))
 }
 
 func upstreamAdvice(err error, target *policylang.Upstream) string {

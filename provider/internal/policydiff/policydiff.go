@@ -141,10 +141,11 @@ func (a Attribute) String() string {
 	if !oldSet || !newSet {
 		return fmt.Sprintf("%s %s -> %s", a.Name, show(a.Before), show(a.After))
 	}
-	parts := []string{a.Name}
-	parts = append(parts, missing("+", now, old)...)
-	parts = append(parts, missing("-", old, now)...)
-	return strings.Join(parts, " ")
+	parts := append(missing("+", now, old), missing("-", old, now)...)
+	if len(parts) == 0 { // of a list; sets are sorted
+		return fmt.Sprintf("%s in another order: %s", a.Name, show(a.After))
+	}
+	return a.Name + " " + strings.Join(parts, " ")
 }
 
 // missing shows the elements of one set that another lacks.

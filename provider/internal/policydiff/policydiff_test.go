@@ -41,6 +41,8 @@ func TestCompare(t *testing.T) {
 			`+ identity.dora`,
 			`~ query_rule.read: effect "allow" -> "deny"; when "statement.read_only" -> "` + strings.Repeat("<", 199) + `…`,
 		}},
+		{"the order of servers", ofServers("b", "c"), ofServers("c", "b"), []string{`~ gateway.orders: upstream.fallback_hosts in another order: ["c","b"]`}},
+		{"another server", ofServers("b"), ofServers("b", "c"), []string{`~ gateway.orders: upstream.fallback_hosts +"c"`}},
 		{"the first", policylang.Policy{}, before, []string{"+ gateway.orders", "+ identity.ana", "+ identity.carl", "+ query_rule.read"}},
 	}
 	for _, test := range tests {
@@ -58,4 +60,8 @@ func TestCompare(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ofServers(fallbacks ...string) policylang.Policy {
+	return policylang.Policy{Gateways: []policylang.Gateway{{Name: "orders", Upstream: policylang.Upstream{Host: "a", FallbackHosts: fallbacks}}}}
 }

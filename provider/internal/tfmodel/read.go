@@ -162,7 +162,17 @@ func encodeValue(want attr.Type, member any) (attr.Value, error) {
 	case types.MapType:
 		return encodeKeyed(want, member)
 	case types.SetType:
-		return encodeSet(want, member)
+		values, err := encodeElements(want.ElemType, member)
+		if err != nil || values == nil {
+			return types.SetNull(want.ElemType), err
+		}
+		return result(types.SetValue(want.ElemType, values))
+	case types.ListType:
+		values, err := encodeElements(want.ElemType, member)
+		if err != nil || values == nil {
+			return types.ListNull(want.ElemType), err
+		}
+		return result(types.ListValue(want.ElemType, values))
 	}
 	switch v := member.(type) {
 	case nil:
@@ -244,21 +254,22 @@ func encodeKeyed(want types.MapType, member any) (attr.Value, error) {
 	return result(types.MapValue(want.ElemType, values))
 }
 
-func encodeSet(want types.SetType, member any) (attr.Value, error) {
+// encodeElements gives the elements of a member the wanted type; nil is nil.
+func encodeElements(want attr.Type, member any) ([]attr.Value, error) {
 	if member == nil {
-		return types.SetNull(want.ElemType), nil
+		return nil, nil
 	}
 	list, ok := member.([]any)
 	if !ok {
-		return nil, fmt.Errorf("a %T cannot be a %s", member, want)
+		return nil, fmt.Errorf("a %T cannot be elements of type %s", member, want)
 	}
 	values := make([]attr.Value, len(list))
 	for i, element := range list {
-		v, err := encodeValue(want.ElemType, element)
+		v, err := encodeValue(want, element)
 		if err != nil {
 			return nil, err
 		}
 		values[i] = v
 	}
-	return result(types.SetValue(want.ElemType, values))
+	return values, nil
 }

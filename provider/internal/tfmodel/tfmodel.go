@@ -136,7 +136,9 @@ func decodeValue(value attr.Value) (decoded any, known bool, err error) {
 	case types.Bool:
 		return v.ValueBool(), true, nil
 	case types.Set:
-		return decodeSet(v.Elements())
+		return decodeElements(v.Elements())
+	case types.List:
+		return decodeElements(v.Elements())
 	case types.Object:
 		return decodeMembers(v.Attributes())
 	case types.Map:
@@ -145,7 +147,7 @@ func decodeValue(value attr.Value) (decoded any, known bool, err error) {
 	return nil, false, fmt.Errorf("a %T has no place in a policy", value)
 }
 
-func decodeSet(elements []attr.Value) (any, bool, error) {
+func decodeElements(elements []attr.Value) (any, bool, error) {
 	out, known := make([]any, 0, len(elements)), true
 	for _, element := range elements {
 		v, k, err := decodeValue(element)

@@ -166,12 +166,14 @@ func TestReadDecode(t *testing.T) {
 			"host": types.StringType, "port": types.Int64Type, "tls": types.StringType, "ca": types.StringType,
 			"credentials": types.StringType, "catalog_role": types.StringType,
 			"login": types.StringType, "session_table": types.BoolType,
+			"fallback_hosts": types.ListType{ElemType: types.StringType}, "target_session_attrs": types.StringType,
 		}}},
 		"issuer": {Type: types.MapType{ElemType: issuer}},
 	}
 	for _, g := range []policylang.Gateway{
 		{Name: "g"},
 		{Name: "g", Upstream: policylang.Upstream{Host: "h", Port: 5432, TLS: "verify-full"}},
+		{Name: "g", Upstream: policylang.Upstream{Host: "h", FallbackHosts: []string{"z", "a:1"}, TargetSessionAttrs: policylang.AttrsStandby}},
 		{Name: "g", DefaultEffect: "allow", Unparsed: "allow", Upstream: policylang.Upstream{Host: "h", Port: 1, TLS: "require", CA: "/c", Credentials: "env:X", CatalogRole: "r"}},
 		{Name: "g", Upstream: policylang.Upstream{Host: "h", Login: policylang.LoginCertificate, SessionTable: true}},
 		{Name: "g", Upstream: policylang.Upstream{Host: "h", Login: policylang.LoginPassword}},
