@@ -61,6 +61,7 @@
 package mask
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -173,11 +174,21 @@ func (p *Plan) AppendRow(dst, body []byte) ([]byte, error) {
 	out := dst
 	copied, at := 0, 2
 	for i := range p.columns {
-		value, next, ok := fieldAt(body, at)
-		if !ok {
+		if len(body)-at < 4 {
 			return dst, fmt.Errorf("mask a row: %w", ErrMalformed)
 		}
+		length, next := int32(binary.BigEndian.Uint32(body[at:])), at+4
+		if length != -1 {
+			if length < 0 || int(length) > len(body)-next {
+				return dst, fmt.Errorf("mask a row: %w", ErrMalformed)
+			}
+			next += int(length)
+		}
 		if c := &p.columns[i]; c.changes() {
+			var value []byte // nil is NULL
+			if length >= 0 {
+				value = body[at+4 : next : next]
+			}
 			out = append(out, body[copied:at]...)
 			out = c.appendField(out, value)
 			copied = next

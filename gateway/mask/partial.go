@@ -94,9 +94,13 @@ func (k kept) appendDigits(dst, value []byte) []byte {
 	}
 	show := k.of(digits)
 	seen, hideUntil := 0, digits-show.last
-	for at := 0; at < len(value); {
-		b := value[at]
-		size := 1
+	start := len(dst)
+	dst = append(dst, value...)
+	out := dst[start:]
+	at := 0 // in out, which characters of several bytes leave shorter
+	for i := 0; i < len(value); at++ {
+		b := value[i]
+		i++
 		switch class := partialClass[b]; {
 		case class&aDigit != 0:
 			seen++
@@ -105,14 +109,14 @@ func (k kept) appendDigits(dst, value []byte) []byte {
 			}
 		case class&aSeparator == 0:
 			if b >= utf8.RuneSelf {
-				_, size = utf8.DecodeRune(value[at:])
+				_, size := utf8.DecodeRune(value[i-1:])
+				i += size - 1
 			}
 			b = '*'
 		}
-		at += size
-		dst = append(dst, b)
+		out[at] = b
 	}
-	return dst
+	return dst[:start+at]
 }
 
 func isDigitSeparator(b byte) bool {
