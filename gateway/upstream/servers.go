@@ -56,7 +56,7 @@ func firstServer(ctx context.Context, target *policylang.Upstream, login Login, 
 		}
 		within, cancel := share(ctx, len(servers)-i)
 		conn, err := connectServer(within, one, login, secret, validate)
-		late := within.Err() != nil
+		late := errors.Is(within.Err(), context.DeadlineExceeded) // and not because whoever logs in has left
 		cancel()
 		if err == nil {
 			unreachable.forget(server)
