@@ -3,10 +3,11 @@ resource "postern_gateway" "orders" {
   default_effect = "deny"
 
   upstream = {
-    host        = "orders-db.internal"
-    port        = 5432
-    tls         = "verify-full"
-    credentials = "file:/run/secrets/orders"
+    host           = "orders-db.internal"
+    port           = 5432
+    fallback_hosts = ["orders-db2.internal"] # a standby, which may be promoted
+    tls            = "verify-full"
+    credentials    = "file:/run/secrets/orders"
   }
 
   issuer = {
