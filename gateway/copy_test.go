@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -73,6 +74,57 @@ func TestCopyOut(t *testing.T) {
 	for _, sql := range []string{"ROLLBACK", "SELECT id FROM people"} {
 		if _, err := conn.Exec(t.Context(), sql).ReadAll(); err != nil {
 			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// TestCopyOutFitsColumns wants what is copied out to be what SELECT shows, and to
+// go into columns of the same types: COPY announces no length or precision.
+func TestCopyOutFitsColumns(t *testing.T) {
+	cluster := pgtest.New(t)
+	cluster.MustExec(t, "postgres", `CREATE ROLE postern LOGIN; CREATE ROLE ana LOGIN;
+		CREATE TABLE accounts (code varchar(6), hashed numeric(12), rounded numeric(12, 2), free numeric);
+		INSERT INTO accounts VALUES ('abcdef', 1234, 9999999999.99, 12345.5), ('x', -1, -9999999999.99, -7);
+		CREATE VIEW shown AS SELECT * FROM accounts;
+		CREATE TABLE received (LIKE accounts); GRANT SELECT ON accounts, shown, received TO ana; GRANT INSERT ON received TO ana`)
+	g := gatewaytest.New(t)
+	g.Enforce(t, &policylang.Policy{
+		Gateways:   []policylang.Gateway{g.Gateway(cluster.Host, cluster.Port)},
+		Identities: []policylang.Identity{gatewaytest.Person("ana")},
+		QueryRules: []policylang.QueryRule{{Name: "all", When: "true", Effect: policylang.EffectAllow}},
+		MaskingPolicies: []policylang.MaskingPolicy{
+			{Name: "code", Columns: []string{"public.accounts.code"}, Transform: policylang.TransformRedact},
+			{Name: "hashed", Columns: []string{"public.accounts.hashed", "public.accounts.free"}, Transform: policylang.TransformHash},
+			{Name: "rounded", Columns: []string{"public.accounts.rounded"}, Transform: policylang.TransformRound, Digits: -2},
+		},
+	})
+	conn, err := pgconn.Connect(t.Context(), g.URL("postgres", "ana"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	rows := func(sql string) string {
+		results, err := conn.Exec(t.Context(), sql).ReadAll()
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		return fmt.Sprintf("%q", results[0].Rows)
+	}
+	want := rows("SELECT * FROM accounts")
+	for _, source := range []string{"accounts", "(SELECT * FROM accounts)", "(SELECT * FROM shown)"} {
+		for _, format := range []string{"text", "csv", "binary"} {
+			var out bytes.Buffer
+			if _, err := conn.CopyTo(t.Context(), &out, "COPY "+source+" TO STDOUT (FORMAT "+format+")"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.CopyFrom(t.Context(), &out, "COPY received FROM STDIN (FORMAT "+format+")"); err != nil {
+				t.Errorf("%s in %s does not go back: %v", source, format, err)
+				continue
+			}
+			if got := rows("SELECT * FROM received"); got != want {
+				t.Errorf("%s in %s: copied %s, selected %s", source, format, got, want)
+			}
+			cluster.MustExec(t, "postgres", "TRUNCATE received")
 		}
 	}
 }

@@ -110,7 +110,7 @@ func (g *guard) checkCopy(c *considered) *refusal.Refusal {
 			continue
 		}
 		hides = true
-		columns[i] = masking(out, relay.Field{TypeOID: out.TypeOID, TypeMod: -1})
+		columns[i] = masking(out, relay.Field{TypeOID: out.TypeOID, TypeMod: out.TypeMod})
 	}
 	if !hides {
 		return nil

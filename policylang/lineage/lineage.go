@@ -85,6 +85,7 @@ type Output struct {
 	Policies  []string             // masking policies that it is subject to, sorted
 	Sources   []pgcatalog.ColumnID // protected columns that it draws on, sorted
 	TypeOID   uint32               // 0 if unknown
+	TypeMod   int32                // of a masked column, atttypmod; 0 or less says nothing
 }
 
 // Analysis is what a statement does with protected columns.
@@ -222,6 +223,22 @@ func (a *analyzer) touchedColumns() []pgcatalog.ColumnID {
 	return slices.Compact(a.touched)
 }
 
+// modifier is the type modifier that a value of the type has as it comes
+// straight from columns which agree on it: the server announces it for the rows
+// of a query, but not for those of COPY.
+func (a *analyzer) modifier(l label, typ uint32) int32 {
+	if l.derived || l.bottom() {
+		return -1
+	}
+	_, modifier := a.columnType(l.columns[0])
+	for _, id := range l.columns {
+		if t, m := a.columnType(id); t != typ || m != modifier {
+			return -1
+		}
+	}
+	return modifier
+}
+
 // outputs turns a query's columns into what is done with them.
 func (a *analyzer) outputs(columns []column) []Output {
 	if columns == nil {
@@ -242,6 +259,7 @@ func (a *analyzer) output(c *column) Output {
 	}
 	o.Sources = c.label.columns
 	o.Policies = a.prot.policies(c.label.columns)
+	o.TypeMod = a.modifier(c.label, o.TypeOID)
 	if t, ok := a.prot.shown(c.label); ok {
 		o.Action, o.Transform = Mask, t
 	}
