@@ -146,3 +146,25 @@ func TestLoadDuringChanges(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSameReconnects wants a connection that the server ended while it was idle
+// to be made anew, and not to fail the statement that it is next asked for.
+func TestSameReconnects(t *testing.T) {
+	c := pgtest.New(t)
+	c.MustExec(t, "postgres", "CREATE ROLE reader LOGIN; CREATE TABLE people (id int)")
+	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		return pgconn.Connect(ctx, c.URL(database, "reader"))
+	})
+	defer s.Close()
+	snapshot, err := s.Snapshot(t.Context(), "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.Assert("postgres", snapshot, []uint32{snapshot.RelationNamed("public", "people").OID})
+	for range 6 { // more than there are connections
+		if same, err := s.Same(t.Context(), "postgres", a); err != nil || !same {
+			t.Fatalf("got %v, %v", same, err)
+		}
+		c.MustExec(t, "postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'")
+	}
+}

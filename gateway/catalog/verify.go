@@ -55,7 +55,12 @@ func (s *Store) Same(ctx context.Context, database string, a *Assertion) (bool, 
 	defer func() { e.watch <- w }()
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
+	kept := w.conn != nil
 	err := w.look(ctx, s.connect, database, a)
+	if kept && w.conn.IsClosed() && ctx.Err() == nil {
+		// The server ended the connection while it was idle.
+		err = w.look(ctx, s.connect, database, a)
+	}
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:
