@@ -24,18 +24,24 @@ const (
 	loadTimeout  = 90 * time.Second
 	lookTimeout  = 5 * time.Second
 	closeTimeout = time.Second
-	loadTries    = 3 // schema changes under way can make a load fail
+	idleLife     = 5 * time.Minute // of what nobody asks for: Store.IdleLife
+	loadTries    = 3               // schema changes under way can make a load fail
 )
 
 // Store keeps a snapshot of each database that is asked for. It compares it
 // with the server while it is used, about once a second, and reads it anew when
 // something changed; generations grow with each snapshot. A snapshot that could
-// not be compared for 30 s is not given out any more. It is safe for concurrent
-// use.
+// not be compared for 30 s is not given out any more. A database that nobody
+// has asked for lately is forgotten, and its connections are closed: they would
+// be in the way of who wants to drop it. It is safe for concurrent use.
 type Store struct {
 	// MaxAge is for how long a snapshot is given out that could not be compared.
 	// It may be set before the store is used.
 	MaxAge time.Duration
+
+	// IdleLife is how long a database is kept that nobody asks for. It may be set
+	// before the store is used.
+	IdleLife time.Duration
 
 	connect Connect
 
@@ -51,6 +57,7 @@ type Store struct {
 // the refresh under way.
 type entry struct {
 	catalog    *pgcatalog.Catalog // guarded by the store's lock
+	used       time.Time          // when somebody asked for it; guarded
 	checked    time.Time          // when catalog was last known to be the server's; guarded
 	read       time.Time          // when catalog was read; guarded
 	invalid    uint64             // counts Invalidate; guarded
@@ -73,7 +80,7 @@ type flight struct {
 
 // NewStore returns a store that has read nothing yet. The caller closes it.
 func NewStore(connect Connect) *Store {
-	s := &Store{MaxAge: maxAge, connect: connect, databases: map[string]*entry{}}
+	s := &Store{MaxAge: maxAge, IdleLife: idleLife, connect: connect, databases: map[string]*entry{}}
 	s.running, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -106,9 +113,13 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*pgcatalog.Catal
 	s.mu.Lock()
 	e := s.databases[database]
 	if e == nil {
+		if len(s.databases) == 0 && s.running.Err() == nil {
+			s.background.Go(s.forgetLoop)
+		}
 		e = &entry{watch: newWatchers()}
 		s.databases[database] = e
 	}
+	e.used = time.Now()
 	age := time.Since(e.checked)
 	current := e.catalog != nil && e.markedAt == e.invalid
 	if current && age < checkAfter {
@@ -132,6 +143,7 @@ func (s *Store) Snapshot(ctx context.Context, database string) (*pgcatalog.Catal
 		switch {
 		case e.catalog != nil && e.markedAt >= asked && time.Since(e.checked) < s.MaxAge: // newer than every change before the call
 			defer s.mu.Unlock()
+			e.used = time.Now() // waiting was use
 			return e.catalog, nil
 		case f.err != nil:
 			s.mu.Unlock()
@@ -153,7 +165,8 @@ func (s *Store) Current(database string) *pgcatalog.Catalog {
 	if e == nil || e.catalog == nil || e.markedAt != e.invalid {
 		return nil
 	}
-	switch age := time.Since(e.checked); {
+	e.used = time.Now()
+	switch age := e.used.Sub(e.checked); {
 	case age < checkAfter:
 	case age < s.MaxAge:
 		s.refresh(database, e)
@@ -161,6 +174,42 @@ func (s *Store) Current(database string) *pgcatalog.Catalog {
 		return nil
 	}
 	return e.catalog
+}
+
+// forgetLoop forgets databases that nobody asks for, until there are none, or
+// the store is closed.
+func (s *Store) forgetLoop() {
+	tick := time.NewTicker(s.IdleLife / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.running.Done():
+			return
+		case now := <-tick.C:
+			idle, left := s.forget(now)
+			for _, e := range idle {
+				e.disconnect()
+				closeWatchers(e.watch)
+			}
+			if !left {
+				return
+			}
+		}
+	}
+}
+
+// forget removes the databases that nobody has asked for lately, nor does now,
+// and reports whether there are others.
+func (s *Store) forget(now time.Time) (idle []*entry, left bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for database, e := range s.databases {
+		if now.Sub(e.used) >= s.IdleLife && e.flight == nil && len(e.watch) == cap(e.watch) {
+			delete(s.databases, database)
+			idle = append(idle, e)
+		}
+	}
+	return idle, len(s.databases) > 0
 }
 
 // Invalidate says that a database's catalog has changed: the next Snapshot

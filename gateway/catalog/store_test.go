@@ -168,3 +168,39 @@ func TestSameReconnects(t *testing.T) {
 		c.MustExec(t, "postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'")
 	}
 }
+
+// TestForget wants a database that nobody asks for to be left alone: it can be
+// dropped then. Asked for again, it is read anew.
+func TestForget(t *testing.T) {
+	c := pgtest.New(t)
+	c.MustExec(t, "postgres", "CREATE ROLE reader LOGIN")
+	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		return pgconn.Connect(ctx, c.URL(database, "reader"))
+	})
+	defer s.Close()
+	s.IdleLife = 2 * time.Second
+	for range 2 {
+		c.MustExec(t, "postgres", "CREATE DATABASE preview")
+		c.MustExec(t, "preview", "CREATE TABLE people (id int)")
+		snapshot, err := s.Snapshot(t.Context(), "preview")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := s.Assert("preview", snapshot, []uint32{snapshot.RelationNamed("public", "people").OID})
+		if same, err := s.Same(t.Context(), "preview", a); err != nil || !same {
+			t.Fatalf("got %v, %v", same, err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			err := c.Exec(t.Context(), "postgres", "DROP DATABASE preview")
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the database is still in use: %v", err)
+			}
+		}
+		if s.Current("preview") != nil {
+			t.Error("a database that is gone is still known")
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -42,6 +43,9 @@ func closeWatchers(idle chan *watcher) {
 func (s *Store) Same(ctx context.Context, database string, a *Assertion) (bool, error) {
 	s.mu.Lock()
 	e := s.databases[database]
+	if e != nil {
+		e.used = time.Now()
+	}
 	s.mu.Unlock()
 	if e == nil || a == nil {
 		return false, nil
