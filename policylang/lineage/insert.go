@@ -25,7 +25,11 @@ func (a *analyzer) insert(n *ast.InsertStmt, outer *scope) []column {
 	}
 	for i, name := range names {
 		if i < len(sources) {
-			a.assign(d, name, sources[i].value(), locateAt(n.Cols, i))
+			at := locateAt(n.Cols, i)
+			if query, ok := ast.Unwrap(n.SelectStmt).(*ast.SelectStmt); ok && at < 0 {
+				at = itemAt(query, len(sources), i)
+			}
+			a.assign(d, name, sources[i].value(), at)
 		}
 	}
 	for i := range d.seen.columns {

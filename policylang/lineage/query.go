@@ -195,21 +195,43 @@ func isConstant(n *ast.Node) bool {
 // setOperation follows UNION, INTERSECT and EXCEPT.
 func (a *analyzer) setOperation(n *ast.SelectStmt, s *scope, self *cte) []column {
 	left := a.selectStmt(n.Larg, s, nil)
+	at := maskedItem(n.Larg, left)
 	var out []column
 	if self != nil && n.Op == setopUnion {
 		out = a.recursion(n, s, self, left)
 	} else {
 		right := a.selectStmt(n.Rarg, s, nil)
+		if at < 0 {
+			at = maskedItem(n.Rarg, right)
+		}
 		out = a.arms(left, right)
 	}
 	if n.Op != setopUnion {
-		a.control(labels(out), usePredicate, setopName(n), -1)
+		a.control(labels(out), usePredicate, setopName(n), at)
 	} else if !n.All {
-		a.control(labels(out), useGroup, "UNION (without ALL)", -1)
+		a.control(labels(out), useGroup, "UNION (without ALL)", at)
 	}
 	a.sort(n.SortClause, &scope{parent: s.parent}, namedTargets(out), "ORDER BY")
 	a.locking(n.LockingClause)
 	return out
+}
+
+// maskedItem is where the first of a query's columns that is masked stands in
+// its list, -1 if none is, or if that cannot be told from a list with stars.
+func maskedItem(n *ast.SelectStmt, columns []column) int32 {
+	return itemAt(n, len(columns), slices.IndexFunc(columns, func(c column) bool { return !c.label.bottom() }))
+}
+
+// itemAt is where a column of a query with so many of them stands in its list,
+// of a set operation the first one's, -1 if that cannot be told.
+func itemAt(n *ast.SelectStmt, columns, i int) int32 {
+	for n != nil && n.Larg != nil {
+		n = n.Larg
+	}
+	if n == nil || i < 0 || len(n.TargetList) != columns {
+		return -1
+	}
+	return locate(n.TargetList[i])
 }
 
 func setopName(n *ast.SelectStmt) string {
