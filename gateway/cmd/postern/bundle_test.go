@@ -75,7 +75,11 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, "truncated.bundle", string(data[:len(data)-10]))
-	writeFile(t, "altered.bundle", strings.Replace(string(data), "A", "B", 1))
+	altered := strings.Replace(string(data), `"payload":"e`, `"payload":"f`, 1)
+	if altered == string(data) {
+		t.Fatalf("the payload does not begin as JSON does: %s", data)
+	}
+	writeFile(t, "altered.bundle", altered)
 	tests := []struct{ line, want string }{
 		{"bundle keygen --name ops", "file exists"},
 		{"bundle verify --trust strange.pub p.bundle", bundle.ErrUnknownKey.Error()},
