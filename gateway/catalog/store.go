@@ -68,7 +68,7 @@ type entry struct {
 	assertions map[string]*Assertion // of catalog, by their relations; guarded
 	markedAt   uint64                // value of invalid that mark and catalog are newer than
 	conn       *pgconn.PgConn        // idle between refreshes; nil if there is none
-	watch      chan *watcher         // those that are idle
+	watch      watchers              // those that are idle
 }
 
 // flight is one refresh that any number of callers wait for. err may be read
@@ -93,7 +93,7 @@ func (s *Store) Close() {
 	defer s.mu.Unlock()
 	for _, e := range s.databases {
 		e.disconnect()
-		closeWatchers(e.watch)
+		e.watch.close()
 	}
 }
 
@@ -189,7 +189,7 @@ func (s *Store) forgetLoop() {
 			idle, left := s.forget(now)
 			for _, e := range idle {
 				e.disconnect()
-				closeWatchers(e.watch)
+				e.watch.close()
 			}
 			if !left {
 				return
@@ -204,7 +204,7 @@ func (s *Store) forget(now time.Time) (idle []*entry, left bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for database, e := range s.databases {
-		if now.Sub(e.used) >= s.IdleLife && e.flight == nil && len(e.watch) == cap(e.watch) {
+		if now.Sub(e.used) >= s.IdleLife && e.flight == nil && e.watch.idle() {
 			delete(s.databases, database)
 			idle = append(idle, e)
 		}

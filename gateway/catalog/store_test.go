@@ -147,6 +147,31 @@ func TestLoadDuringChanges(t *testing.T) {
 	}
 }
 
+// TestSameConnection wants looks that follow each other to share a connection.
+func TestSameConnection(t *testing.T) {
+	c := pgtest.New(t)
+	c.MustExec(t, "postgres", "CREATE TABLE people (id int)")
+	var connections atomic.Int64
+	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		connections.Add(1)
+		return pgconn.Connect(ctx, c.URL(database, "postgres"))
+	})
+	defer s.Close()
+	snapshot, err := s.Snapshot(t.Context(), "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.Assert("postgres", snapshot, []uint32{snapshot.RelationNamed("public", "people").OID})
+	for range 6 {
+		if same, err := s.Same(t.Context(), "postgres", a); err != nil || !same {
+			t.Fatalf("got %v, %v", same, err)
+		}
+	}
+	if n := connections.Load(); n != 2 {
+		t.Errorf("%d connections, want one that reads and one that looks", n)
+	}
+}
+
 // TestSameReconnects wants a connection that the server ended while it was idle
 // to be made anew, and not to fail the statement that it is next asked for.
 func TestSameReconnects(t *testing.T) {

@@ -15,29 +15,6 @@ type watcher struct {
 	prepared map[string]bool
 }
 
-// watchersPerDatabase bounds how many sessions look at a time.
-const watchersPerDatabase = 4
-
-// newWatchers returns watchers that are idle. The one used last is used next,
-// so that few connect where few are needed.
-func newWatchers() chan *watcher {
-	idle := make(chan *watcher, watchersPerDatabase)
-	for range watchersPerDatabase {
-		idle <- &watcher{}
-	}
-	return idle
-}
-
-// closeWatchers closes the connections of those that are idle; the sessions of
-// others have ended, or are about to.
-func closeWatchers(idle chan *watcher) {
-	for range len(idle) {
-		w := <-idle
-		w.close()
-		idle <- w
-	}
-}
-
 // Same reports whether an assertion holds. It asks the server, on a connection
 // of its own.
 func (s *Store) Same(ctx context.Context, database string, a *Assertion) (bool, error) {
@@ -50,17 +27,15 @@ func (s *Store) Same(ctx context.Context, database string, a *Assertion) (bool, 
 	if e == nil || a == nil {
 		return false, nil
 	}
-	var w *watcher
-	select {
-	case w = <-e.watch:
-	case <-ctx.Done():
-		return false, fmt.Errorf("look at the catalog of %q: %w", database, context.Cause(ctx))
+	w, err := e.watch.take(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look at the catalog of %q: %w", database, err)
 	}
-	defer func() { e.watch <- w }()
+	defer func() { e.watch.put(w) }()
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	kept := w.conn != nil
-	err := w.look(ctx, s.connect, database, a)
+	err = w.look(ctx, s.connect, database, a)
 	if kept && w.conn.IsClosed() && ctx.Err() == nil {
 		// The server ended the connection while it was idle.
 		err = w.look(ctx, s.connect, database, a)
