@@ -83,8 +83,9 @@ func TestCopyOut(t *testing.T) {
 func TestCopyOutFitsColumns(t *testing.T) {
 	cluster := pgtest.New(t)
 	cluster.MustExec(t, "postgres", `CREATE ROLE postern LOGIN; CREATE ROLE ana LOGIN;
-		CREATE TABLE accounts (code varchar(6), hashed numeric(12), rounded numeric(12, 2), free numeric);
-		INSERT INTO accounts VALUES ('abcdef', 1234, 9999999999.99, 12345.5), ('x', -1, -9999999999.99, -7);
+		CREATE DOMAIN plate AS varchar(6); CREATE DOMAIN own_plate AS plate;
+		CREATE TABLE accounts (code varchar(6), hashed numeric(12), rounded numeric(12, 2), free numeric, plate own_plate);
+		INSERT INTO accounts VALUES ('abcdef', 1234, 9999999999.99, 12345.5, 'B-XY 1'), ('x', -1, -9999999999.99, -7, '');
 		CREATE VIEW shown AS SELECT * FROM accounts;
 		CREATE TABLE received (LIKE accounts); GRANT SELECT ON accounts, shown, received TO ana; GRANT INSERT ON received TO ana`)
 	g := gatewaytest.New(t)
@@ -93,7 +94,7 @@ func TestCopyOutFitsColumns(t *testing.T) {
 		Identities: []policylang.Identity{gatewaytest.Person("ana")},
 		QueryRules: []policylang.QueryRule{{Name: "all", When: "true", Effect: policylang.EffectAllow}},
 		MaskingPolicies: []policylang.MaskingPolicy{
-			{Name: "code", Columns: []string{"public.accounts.code"}, Transform: policylang.TransformRedact},
+			{Name: "code", Columns: []string{"public.accounts.code", "public.accounts.plate"}, Transform: policylang.TransformRedact},
 			{Name: "hashed", Columns: []string{"public.accounts.hashed", "public.accounts.free"}, Transform: policylang.TransformHash},
 			{Name: "rounded", Columns: []string{"public.accounts.rounded"}, Transform: policylang.TransformRound, Digits: -2},
 		},

@@ -78,8 +78,8 @@ func (r *reader) dataType(v row) {
 	oid := v.oid(0)
 	r.types[oid] = &pgcatalog.Type{
 		OID: oid, Schema: v.text(1), Name: v.text(2), Kind: pgcatalog.TypeKind(v.char(3)),
-		Relation: v.oid(4), Base: v.oid(5), Element: v.oid(6), Array: v.oid(7),
-		Input: v.oid(8), Output: v.oid(9), Extension: r.members[oid],
+		Relation: v.oid(4), Base: v.oid(5), Modifier: v.int32(6), Element: v.oid(7), Array: v.oid(8),
+		Input: v.oid(9), Output: v.oid(10), Extension: r.members[oid],
 	}
 }
 

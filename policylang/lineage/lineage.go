@@ -230,9 +230,9 @@ func (a *analyzer) modifier(l label, typ uint32) int32 {
 	if l.derived || l.bottom() {
 		return -1
 	}
-	_, modifier := a.columnType(l.columns[0])
+	_, modifier := a.cat.BaseTypeModified(a.columnType(l.columns[0]))
 	for _, id := range l.columns {
-		if t, m := a.columnType(id); t != typ || m != modifier {
+		if t, m := a.cat.BaseTypeModified(a.columnType(id)); t != typ || m != modifier {
 			return -1
 		}
 	}

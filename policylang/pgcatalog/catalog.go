@@ -147,14 +147,21 @@ func (c *Catalog) FindType(path []string, name string) *Type {
 
 // BaseType follows domains to the type that they are made of.
 func (c *Catalog) BaseType(oid uint32) uint32 {
+	base, _ := c.BaseTypeModified(oid, 0)
+	return base
+}
+
+// BaseTypeModified follows domains to the type that they are made of, and the
+// modifier that they give it: a column whose type is a domain has none itself.
+func (c *Catalog) BaseTypeModified(oid uint32, modifier int32) (base uint32, baseModifier int32) {
 	for range maxTypeNesting {
 		t := c.types[oid]
 		if t == nil || t.Kind != TypeDomain {
-			return oid
+			break
 		}
-		oid = t.Base
+		oid, modifier = t.Base, t.Modifier
 	}
-	return oid
+	return oid, modifier
 }
 
 // maxTypeNesting bounds chains of domains in a catalog that lies.

@@ -26,8 +26,8 @@ func (r *schemaReader) createComposite(n *ast.CompositeTypeStmt) {
 
 func (r *schemaReader) createDomain(n *ast.CreateDomainStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetDomainname())))
-	base, _ := r.typeOf(n.GetTypeName())
-	t := pgcatalog.Type{Schema: schema, Name: name, Kind: pgcatalog.TypeDomain, Base: base, Input: r.serverFunction("domain_in")}
+	base, modifier := r.typeOf(n.GetTypeName())
+	t := pgcatalog.Type{Schema: schema, Name: name, Kind: pgcatalog.TypeDomain, Base: base, Modifier: modifier, Input: r.serverFunction("domain_in")}
 	if b := r.typeByOID(base); b != nil {
 		t.Element, t.Output = b.Element, b.Output
 	}
