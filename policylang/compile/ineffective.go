@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/posternhq/postern/policylang"
 	"github.com/posternhq/postern/policylang/condition"
@@ -77,7 +78,7 @@ func (b *builder) unknownNames() []policylang.Problem {
 					Path:       path,
 					Summary:    fmt.Sprintf("%s is never %q", v.Source, v.Value),
 					Advice:     names.advice,
-					Suggestion: policylang.Suggest(v.Value, names.values),
+					Suggestion: names.suggest(v.Value),
 				})
 			}
 		}
@@ -103,12 +104,33 @@ func newVocabulary(advice string, values ...string) vocabulary {
 	return v
 }
 
+// suggest returns the value that was perhaps meant: the nearest, or the only one
+// of which this is the first word.
+func (v vocabulary) suggest(value string) string {
+	if s := policylang.Suggest(value, v.values); s != "" {
+		return s
+	}
+	longer := ""
+	for _, s := range v.values {
+		if len(s) > len(value) && s[len(value)] == ' ' && strings.EqualFold(s[:len(value)], value) {
+			if longer != "" {
+				return ""
+			}
+			longer = s
+		}
+	}
+	return longer
+}
+
 func (b *builder) knownNames() map[string]vocabulary {
 	known := map[string]vocabulary{
 		"identity.kind":        newVocabulary("A kind is human, service or agent.", "human", "service", "agent"),
 		"identity.auth_method": newVocabulary("A method is token, certificate, scram or oauthbearer.", "token", "certificate", "scram", "oauthbearer"),
 		"statement.class":      newVocabulary("A class is read, write, ddl, role, function or misc.", "read", "write", "ddl", "role", "function", "misc"),
+		"session.signs":        newVocabulary("A sign is "+strings.Join(policylang.Signs(), ", ")+".", policylang.Signs()...),
 	}
+	commands := newVocabulary("A command is PostgreSQL's tag in capitals, such as SELECT, TRUNCATE TABLE or DROP INDEX.", policylang.Commands()...)
+	known["statement.command"], known["statement.commands"] = commands, commands
 	var gateways, groups []string
 	for i := range b.policy.Gateways {
 		gateways = append(gateways, b.policy.Gateways[i].Name)

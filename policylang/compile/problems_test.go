@@ -113,6 +113,17 @@ func TestProblems(t *testing.T) {
 			},
 		},
 		{
+			name:   "signs and commands that there are not",
+			change: addRule("typos", policylang.EffectDeny, "'shared_tokens' in session.signs || statement.command in ['DROP TABEL', 'truncate', 'EXPUNGE'] || statement.commands.exists(c, c == 'drop index')"),
+			want: []string{
+				`query_rule.typos.when: warning: session.signs is never "shared_tokens"; did you mean "shared_token"? (A sign is shared_token, human_from_ci, human_as_job, service_as_person)`,
+				`query_rule.typos.when: warning: statement.command is never "DROP TABEL"; did you mean "DROP TABLE"? (A command is PostgreSQL's tag in capitals, such as SELECT, TRUNCATE TABLE or DROP INDEX)`,
+				`query_rule.typos.when: warning: statement.command is never "EXPUNGE" (A command is PostgreSQL's tag in capitals, such as SELECT, TRUNCATE TABLE or DROP INDEX)`,
+				`query_rule.typos.when: warning: statement.command is never "truncate"; did you mean "TRUNCATE TABLE"? (A command is PostgreSQL's tag in capitals, such as SELECT, TRUNCATE TABLE or DROP INDEX)`,
+				`query_rule.typos.when: warning: statement.commands is never "drop index"; did you mean "DROP INDEX"? (A command is PostgreSQL's tag in capitals, such as SELECT, TRUNCATE TABLE or DROP INDEX)`,
+			},
+		},
+		{
 			name: "a missing approval group",
 			change: func(p *policylang.Policy) {
 				p.QueryRules[5].ApprovalGroup = "dbas"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +47,11 @@ func TestFacts(t *testing.T) {
 				st := &tree.Statements[0]
 				if !inTree(ast.Unwrap(st.Node()), node) {
 					t.Errorf("%s: no %s in it, but %T", name, node, ast.Unwrap(st.Node()))
+				}
+				for _, command := range st.Facts.Commands {
+					if !slices.Contains(policylang.Commands(), command) {
+						t.Errorf("%s: policylang.Commands has no %s", name, command)
+					}
 				}
 				got := render(st)
 				if *update {
