@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -279,10 +280,13 @@ func (c *checker) policy(m *policylang.Mask, readable map[string]map[pgcatalog.C
 			continue
 		}
 		subjects++
-		for _, id := range sorted(readable[r.Name]) {
-			if _, ours := p.Transform(id.Relation, id.Column); ours {
-				s.Missing = append(s.Missing, fmt.Sprintf("%s may read %s%s", r.Name, c.o.Catalog.ColumnName(id), readable[r.Name][id]))
-			}
+		ours := maps.Clone(readable[r.Name])
+		maps.DeleteFunc(ours, func(id pgcatalog.ColumnID, _ string) bool {
+			_, masked := p.Transform(id.Relation, id.Column)
+			return !masked
+		})
+		for _, columns := range c.columnLists(ours) {
+			s.Missing = append(s.Missing, r.Name+" may read "+columns)
 		}
 		for _, f := range functions[r.Name] {
 			s.Missing = append(s.Missing, fmt.Sprintf("%s may call %s", r.Name, f))
@@ -296,6 +300,32 @@ func (c *checker) policy(m *policylang.Mask, readable map[string]map[pgcatalog.C
 		s.Enforcement = ByGateway
 	}
 	return s
+}
+
+// columnLists names columns, those of one relation that are read the same way
+// together.
+func (c *checker) columnLists(how map[pgcatalog.ColumnID]string) []string {
+	type group struct {
+		relation uint32
+		how      string
+	}
+	var groups []group
+	names := map[group][]string{}
+	for _, id := range sorted(how) {
+		g := group{id.Relation, how[id]}
+		name := c.o.Catalog.ColumnName(id)
+		if names[g] == nil {
+			groups = append(groups, g)
+		} else if r := c.o.Catalog.Relation(id.Relation); r != nil {
+			name = r.Column(id.Column).Name // the relation was named with the first
+		}
+		names[g] = append(names[g], name)
+	}
+	var out []string
+	for _, g := range groups {
+		out = append(out, strings.Join(names[g], ", ")+g.how)
+	}
+	return out
 }
 
 func sorted(columns map[pgcatalog.ColumnID]string) []pgcatalog.ColumnID {
