@@ -31,7 +31,7 @@ func queries(version int, definitions, columns string) []query {
 			WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
 			AND d.classid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass)`, (*reader).member},
 		{"types", `
-			SELECT t.oid, n.nspname, t.typname, t.typtype, t.typrelid, t.typbasetype, t.typtypmod, t.typelem, t.typarray,
+			SELECT t.oid, n.nspname, t.typname, t.typtype, t.typrelid, t.typbasetype, greatest(t.typtypmod, 0), t.typelem, t.typarray,
 				t.typinput::pg_catalog.oid, t.typoutput::pg_catalog.oid
 			FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace`, (*reader).dataType},
 		{"domains' constraints", `

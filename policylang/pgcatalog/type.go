@@ -22,7 +22,7 @@ type Type struct {
 	Kind      TypeKind
 	Relation  uint32 // whose rows it describes, for TypeComposite
 	Base      uint32 // that it is made of, for TypeDomain
-	Modifier  int32  // of that type, atttypmod; 0 or less if none
+	Modifier  int32  `json:",omitempty"` // of that type, as atttypmod; 0 if none
 	Element   uint32 // for arrays and other types with a subscript; 0 if none
 	Array     uint32 // the array type over it; 0 if none
 	Input     uint32 // functions that read and write it

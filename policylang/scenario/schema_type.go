@@ -27,7 +27,7 @@ func (r *schemaReader) createComposite(n *ast.CompositeTypeStmt) {
 func (r *schemaReader) createDomain(n *ast.CreateDomainStmt) {
 	schema, name := r.newName(r.splitName(nameParts(n.GetDomainname())))
 	base, modifier := r.typeOf(n.GetTypeName())
-	t := pgcatalog.Type{Schema: schema, Name: name, Kind: pgcatalog.TypeDomain, Base: base, Modifier: modifier, Input: r.serverFunction("domain_in")}
+	t := pgcatalog.Type{Schema: schema, Name: name, Kind: pgcatalog.TypeDomain, Base: base, Modifier: max(modifier, 0), Input: r.serverFunction("domain_in")}
 	if b := r.typeByOID(base); b != nil {
 		t.Element, t.Output = b.Element, b.Output
 	}
