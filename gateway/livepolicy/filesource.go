@@ -14,6 +14,8 @@ import (
 type FileSource struct {
 	Dir      string
 	Interval time.Duration // between looks at it; one second if zero
+
+	spoke bool // the last call of Next failed or returned something, which may have been refused
 }
 
 // Next waits until the directory's release is not the one in force.
@@ -22,6 +24,8 @@ func (s *FileSource) Next(ctx context.Context, after bundle.Release) (sealedRele
 	if interval <= 0 {
 		interval = time.Second
 	}
+	spoke := s.spoke
+	defer func() { s.spoke = err != nil || sealedRelease != nil }()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	dir := store{dir: s.Dir}
@@ -34,6 +38,9 @@ func (s *FileSource) Next(ctx context.Context, after bundle.Release) (sealedRele
 		case claim.Revision != after.Revision || claim.Bundle != after.Bundle:
 			sealedBundle, err := dir.loadBundle(claim)
 			return release, sealedBundle, err
+		}
+		if spoke {
+			return nil, nil, nil
 		}
 		select {
 		case <-ctx.Done():

@@ -56,8 +56,14 @@ func TestFileSource(t *testing.T) {
 	wait(2, bundle.ErrRolledBack)
 	put(t, dir, pub, 3, "three")
 	wait(3, nil)
+	put(t, dir, pub, 1, "one")
+	wait(3, bundle.ErrRolledBack)
+	put(t, dir, pub, 3, "three") // what is in force: nothing is wrong any more
+	wait(3, nil)
 	write(t, filepath.Join(dir, "release.json"), []byte("{"))
 	wait(3, bundle.ErrTruncated)
+	put(t, dir, pub, 3, "three")
+	wait(3, nil)
 }
 
 // TestFileSourceFollowsAGateway reads the directory that another gateway keeps.
@@ -73,6 +79,9 @@ func TestFileSourceFollowsAGateway(t *testing.T) {
 	follower := open(t, pub.config(""))
 	if p := apply(t, follower, release, sealedBundle); rule(p) != "one" {
 		t.Errorf("the follower enforces %s", rule(p))
+	}
+	if release, _, err := source.Next(t.Context(), follower.Status().Release); release != nil || err != nil {
+		t.Errorf("asked anew: got %q, %v", release, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

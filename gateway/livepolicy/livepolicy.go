@@ -69,7 +69,9 @@ type Source interface {
 	// which is the zero Release if there is none, and returns the sealed
 	// release and the sealed bundle that it names. It returns ctx's error when
 	// ctx ends, and another when it cannot know: it is asked again, after a
-	// pause.
+	// pause. If it then knows that there is nothing newer it returns nothing at
+	// once, so that what stood in the way is known to be over; it may do so
+	// whenever it is asked.
 	Next(ctx context.Context, after bundle.Release) (sealedRelease, sealedBundle []byte, err error)
 }
 

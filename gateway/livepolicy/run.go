@@ -66,6 +66,9 @@ func (l *Live) pull(ctx context.Context) (news bool, err error) {
 		}
 		return false, err
 	}
+	if release == nil {
+		return false, nil // nothing is newer
+	}
 	now, err := l.Apply(release, sealedBundle)
 	return err == nil && now != old, err
 }

@@ -73,7 +73,8 @@ func TestRunPulls(t *testing.T) {
 	good, bad := released(pub, 2, "two"), released(pub, 3, "three")
 	bad.release = bad.release[:20]
 	away := errors.New("control plane is away")
-	source := newFakeSource(released(pub, 1, "one"), answer{err: away}, answer{err: away}, good, bad, released(pub, 1, "one"), released(pub, 4, "four"))
+	source := newFakeSource(released(pub, 1, "one"), answer{err: away}, answer{err: away}, good, bad, released(pub, 1, "one"), released(pub, 4, "four"),
+		answer{err: away}, answer{})
 	reports := make(chan livepolicy.Status, 100)
 	cfg := pub.config("")
 	cfg.Source = source
@@ -86,7 +87,7 @@ func TestRunPulls(t *testing.T) {
 		revision uint64
 		err      error // nil: none
 	}{
-		{0, nil}, {1, nil}, {1, away}, {2, nil}, {2, bundle.ErrTruncated}, {2, bundle.ErrRolledBack}, {4, nil},
+		{0, nil}, {1, nil}, {1, away}, {2, nil}, {2, bundle.ErrTruncated}, {2, bundle.ErrRolledBack}, {4, nil}, {4, away}, {4, nil},
 	}
 	for i, w := range want {
 		s := <-reports

@@ -290,6 +290,29 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// TestSourceComesBack wants a source that failed to say at once that it can be
+// asked again, and not to wait for a release with that.
+func TestSourceComesBack(t *testing.T) {
+	var looks atomic.Int32
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if looks.Add(1) == 1 {
+			text(w, http.StatusForbidden, `{"error":{"code":"forbidden","message":"not yet"}}`)
+			return
+		}
+		if wait := r.URL.Query().Get("wait"); wait != "" {
+			t.Errorf("it waits %s", wait)
+		}
+		w.WriteHeader(http.StatusNotModified)
+	})
+	source := c.Source("gw")
+	if _, _, err := source.Next(t.Context(), bundle.Release{Revision: 3}); err == nil {
+		t.Error("no error")
+	}
+	if release, sealed, err := source.Next(t.Context(), bundle.Release{Revision: 3}); release != nil || sealed != nil || err != nil {
+		t.Errorf("next %q, %q, %v", release, sealed, err)
+	}
+}
+
 func decode(t *testing.T, r io.Reader, v any) {
 	t.Helper()
 	if err := json.NewDecoder(r).Decode(v); err != nil {

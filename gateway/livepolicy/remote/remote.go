@@ -117,6 +117,7 @@ type poller struct {
 	place    place
 	interval time.Duration
 	asked    bool
+	spoke    bool // the last call of Next failed or returned something, which may have been refused
 }
 
 // String names the place.
@@ -125,6 +126,8 @@ func (p *poller) String() string { return p.place.String() }
 // Next asks at once the first time, and then at intervals, until the place has
 // another release than the one in force.
 func (p *poller) Next(ctx context.Context, after bundle.Release) (sealedRelease, sealedBundle []byte, err error) {
+	spoke := p.spoke
+	defer func() { p.spoke = err != nil || sealedRelease != nil }()
 	for {
 		if p.asked {
 			if err := p.pause(ctx); err != nil {
@@ -142,6 +145,8 @@ func (p *poller) Next(ctx context.Context, after bundle.Release) (sealedRelease,
 			return nil, nil, fmt.Errorf("%s: the release: %w", p, err)
 		case claim.Type != bundle.TypeRelease:
 			return nil, nil, fmt.Errorf("%s: the release: %w: %q", p, bundle.ErrWrongType, claim.Type)
+		case claim.Release == after && spoke:
+			return nil, nil, nil
 		case claim.Release == after:
 			continue
 		}

@@ -183,6 +183,10 @@ func testSource(t *testing.T, at shop) {
 	good := pub.publish("orders", 3, "three")
 	at.put(good)
 	wait(3, nil)
+	at.put(stolen)
+	wait(3, bundle.ErrUnknownKey)
+	at.put(good) // what is in force: nothing is wrong any more
+	wait(3, nil)
 	if at.reads == nil {
 		return
 	}
