@@ -1,7 +1,8 @@
 package policylang
 
 // Commands returns every command that [Facts] can have: PostgreSQL's tags of the
-// statements that its grammar has, and UNPARSED.
+// statements that its grammar has, and UNPARSED. Of ALTER, CREATE and DROP it has
+// some that no statement has, as DROP LARGE OBJECT.
 func Commands() []string {
 	commands := []string{
 		"ALTER DEFAULT PRIVILEGES", "ALTER SYSTEM", "ANALYZE", "BEGIN", "CALL", "CHECKPOINT", "CLOSE CURSOR", "CLOSE CURSOR ALL",

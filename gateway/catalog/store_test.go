@@ -149,25 +149,11 @@ func TestLoadDuringChanges(t *testing.T) {
 
 // TestSameConnection wants looks that follow each other to share a connection.
 func TestSameConnection(t *testing.T) {
-	c := pgtest.New(t)
-	c.MustExec(t, "postgres", "CREATE TABLE people (id int)")
-	var connections atomic.Int64
-	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
-		connections.Add(1)
-		return pgconn.Connect(ctx, c.URL(database, "postgres"))
-	})
-	defer s.Close()
-	snapshot, err := s.Snapshot(t.Context(), "postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := s.Assert("postgres", snapshot, []uint32{snapshot.RelationNamed("public", "people").OID})
+	l := newLooks(t)
 	for range 6 {
-		if same, err := s.Same(t.Context(), "postgres", a); err != nil || !same {
-			t.Fatalf("got %v, %v", same, err)
-		}
+		l.holds(t)
 	}
-	if n := connections.Load(); n != 2 {
+	if n := l.connections.Load(); n != 2 {
 		t.Errorf("%d connections, want one that reads and one that looks", n)
 	}
 }
@@ -175,22 +161,43 @@ func TestSameConnection(t *testing.T) {
 // TestSameReconnects wants a connection that the server ended while it was idle
 // to be made anew, and not to fail the statement that it is next asked for.
 func TestSameReconnects(t *testing.T) {
-	c := pgtest.New(t)
-	c.MustExec(t, "postgres", "CREATE ROLE reader LOGIN; CREATE TABLE people (id int)")
-	s := catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
-		return pgconn.Connect(ctx, c.URL(database, "reader"))
+	l := newLooks(t)
+	for range 6 { // more than there are connections
+		l.holds(t)
+		l.cluster.MustExec(t, "postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'")
+	}
+}
+
+// looks asks a store again and again whether a table is still what it was.
+type looks struct {
+	cluster     *pgtest.Cluster
+	store       *catalog.Store
+	assertion   *catalog.Assertion
+	connections atomic.Int64 // made by the store
+}
+
+func newLooks(t *testing.T) *looks {
+	t.Helper()
+	l := &looks{cluster: pgtest.New(t)}
+	l.cluster.MustExec(t, "postgres", "CREATE ROLE reader LOGIN; CREATE TABLE people (id int)")
+	l.store = catalog.NewStore(func(ctx context.Context, database string) (*pgconn.PgConn, error) {
+		l.connections.Add(1)
+		return pgconn.Connect(ctx, l.cluster.URL(database, "reader"))
 	})
-	defer s.Close()
-	snapshot, err := s.Snapshot(t.Context(), "postgres")
+	t.Cleanup(l.store.Close)
+	snapshot, err := l.store.Snapshot(t.Context(), "postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := s.Assert("postgres", snapshot, []uint32{snapshot.RelationNamed("public", "people").OID})
-	for range 6 { // more than there are connections
-		if same, err := s.Same(t.Context(), "postgres", a); err != nil || !same {
-			t.Fatalf("got %v, %v", same, err)
-		}
-		c.MustExec(t, "postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'")
+	l.assertion = l.store.Assert("postgres", snapshot, []uint32{snapshot.RelationNamed("public", "people").OID})
+	return l
+}
+
+// holds wants the table to be what it was.
+func (l *looks) holds(t *testing.T) {
+	t.Helper()
+	if same, err := l.store.Same(t.Context(), "postgres", l.assertion); err != nil || !same {
+		t.Fatalf("got %v, %v", same, err)
 	}
 }
 

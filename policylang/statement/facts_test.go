@@ -167,6 +167,18 @@ func notStatements() map[string]bool {
 	}
 }
 
+// TestEveryObjectHasCommands wants what command tags call objects to be known
+// to those who check conditions.
+func TestEveryObjectHasCommands(t *testing.T) {
+	kinds := pg_query.ObjectType(0).Descriptor().Values()
+	for i := range kinds.Len() {
+		name := objectName(ast.ObjectType(kinds.Get(i).Number()))
+		if name != "???" && !slices.Contains(policylang.Commands(), "DROP "+name) {
+			t.Errorf("policylang.Commands has no DROP %s", name)
+		}
+	}
+}
+
 // TestEveryStatementHasFacts fails for a statement of the grammar that no
 // golden file is about: a new one must not pass unread.
 func TestEveryStatementHasFacts(t *testing.T) {

@@ -303,7 +303,7 @@ func (c *checker) policy(m *policylang.Mask, readable map[string]map[pgcatalog.C
 }
 
 // columnLists names columns, those of one relation that are read the same way
-// together.
+// together. All of them are in the catalog.
 func (c *checker) columnLists(how map[pgcatalog.ColumnID]string) []string {
 	type group struct {
 		relation uint32
@@ -313,11 +313,11 @@ func (c *checker) columnLists(how map[pgcatalog.ColumnID]string) []string {
 	names := map[group][]string{}
 	for _, id := range sorted(how) {
 		g := group{id.Relation, how[id]}
-		name := c.o.Catalog.ColumnName(id)
+		r := c.o.Catalog.Relation(id.Relation)
+		name := r.Column(id.Column).Name
 		if names[g] == nil {
 			groups = append(groups, g)
-		} else if r := c.o.Catalog.Relation(id.Relation); r != nil {
-			name = r.Column(id.Column).Name // the relation was named with the first
+			name = r.Schema + "." + r.Name + "." + name // it stands for the others, too
 		}
 		names[g] = append(names[g], name)
 	}
